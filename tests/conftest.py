@@ -1,0 +1,44 @@
+"""What every test may use: required parts, no leaked threads, a clean environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+
+import pytest
+
+
+def need(program: str, package: str) -> str:
+    """Return the path of `program`; skip with the command that installs it, but fail in CI."""
+    found = shutil.which(program)
+    if found is None:
+        message = f"{program} is missing: install it with `apt-get install {package}`"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+@pytest.fixture(name="need")
+def need_fixture():
+    return need
+
+
+@pytest.fixture(autouse=True)
+def _no_leaked_threads():
+    before = set(threading.enumerate())
+    yield
+    leaked = [t for t in threading.enumerate() if t not in before and t.is_alive()]
+    for thread in leaked:
+        thread.join(timeout=5)
+    assert not [t.name for t in leaked if t.is_alive()], "threads were left behind"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch):
+    for name in list(os.environ):
+        if name.startswith(("QM_UPLOADER", "AWS_", "NOTIFY_SOCKET", "WATCHDOG_", "CREDENTIALS_DIRECTORY")):
+            monkeypatch.delenv(name)
+        if name.lower() in {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}:
+            monkeypatch.delenv(name)

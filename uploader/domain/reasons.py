@@ -19,7 +19,6 @@ class Reason(StrEnum):
     MEDIA_INCOMPLETE = "media_incomplete"
     MEDIA_TRUNCATED = "media_truncated"
     MEDIA_UNKNOWN = "media_unknown"
-    MEDIA_MISMATCH = "media_mismatch"
     FILE_UNREADABLE = "file_unreadable"
     FILE_VANISHED = "file_vanished"
     FILE_OUTSIDE = "file_outside"
@@ -71,16 +70,12 @@ REASONS: dict[Reason, tuple[str, str]] = {
     ),
     Reason.MEDIA_TRUNCATED: ("the file is shorter than its header says", "replace it with a whole copy"),
     Reason.MEDIA_UNKNOWN: ("the content is no audio or video that is known", "replace it, or exclude it"),
-    Reason.MEDIA_MISMATCH: (
-        "the content is of another format than the file's extension says",
-        "give the file its true extension",
-    ),
     Reason.FILE_UNREADABLE: ("the file cannot be read", "give the service's user the right to read it"),
     Reason.FILE_VANISHED: ("the file was gone for a day before it was sent", "put it back: it is picked up"),
     Reason.FILE_OUTSIDE: ("a link leads out of the source", "put the file itself into the source"),
     Reason.SOURCE_CHANGED: ("the file changed while it was being sent", "`retry` once it rests"),
     Reason.SAME_CALL: (
-        "another file of a call that the ledger has (`same_call = \"hold\"`)",
+        'another file of a call that the ledger has (`same_call = "hold"`)',
         "`retry` sends it as well, `discard` gives it up",
     ),
     Reason.REFUSED_BY_SERVICE: ("the service refused it for good", "mend what it names, then `retry`"),

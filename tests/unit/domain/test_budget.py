@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uploader.domain.budget import day_of, remaining, resets_at
+
+
+@pytest.mark.parametrize(("used", "limit", "left"), [(0, 5, 5), (4, 5, 1), (5, 5, 0), (9, 5, 0), (9, 0, None)])
+def test_what_is_left_of_a_day(used, limit, left):
+    assert remaining(used, limit) == left
+
+
+def test_the_day_is_that_of_utc():
+    evening = datetime(2026, 11, 20, 23, 30, tzinfo=timezone(timedelta(hours=-2)))
+    assert day_of(evening) == date(2026, 11, 21)
+    assert resets_at(evening) == datetime(2026, 11, 22, tzinfo=UTC)
+
+
+@given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)))
+def test_reset_is_the_first_moment_of_the_next_day(now):
+    reset = resets_at(now)
+    assert timedelta(0) < reset - now <= timedelta(days=1)
+    assert day_of(reset) != day_of(now)
+    assert day_of(reset - timedelta(microseconds=1)) == day_of(now)

@@ -1,0 +1,20 @@
+"""The daily budget of submissions, by UTC day. Knows not where it is counted."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+
+
+def day_of(now: datetime) -> date:
+    """Return the UTC day that a submission made now counts for."""
+    return now.astimezone(UTC).date()
+
+
+def remaining(used: int, limit: int) -> int | None:
+    """Return how many are left today, at least 0; None when `limit` is 0, which is no limit."""
+    return None if limit == 0 else max(0, limit - used)
+
+
+def resets_at(now: datetime) -> datetime:
+    """Return the next midnight, UTC: the service's documented examples reset then."""
+    return datetime.combine(day_of(now) + timedelta(days=1), time(), UTC)

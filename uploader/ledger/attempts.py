@@ -1,0 +1,417 @@
+"""Attempts: one row a request, written before its first byte, settled by its answer or by looking.
+
+An attempt of unknown outcome stays open until it is tied to an interaction id, or `WATCH_DAYS`
+old. A late answer is always written to its attempt first, whatever became of the recording.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from sqlite_utils import Database
+
+from uploader.domain.interaction import parse_time
+from uploader.domain.lifecycle import TRANSITIONS, Event
+from uploader.domain.outcome import Cause, Kind, Outcome
+from uploader.domain.reasons import Reason
+from uploader.domain.recording import State
+from uploader.ledger import changes
+from uploader.ledger.books import bump, count_submission
+from uploader.ledger.connection import ReaderPool
+from uploader.ledger.rows import (
+    SELECT_ATTEMPT,
+    SELECT_RECORDING,
+    AttemptRow,
+    RecordingRow,
+    attempt,
+    recording,
+    to_ms,
+)
+from uploader.ledger.writer import Writer
+
+WATCH_DAYS = 7
+_MS = 1000
+_HOUR_MS = 3600 * _MS
+RECHECK_AFTER_MS = (_HOUR_MS, 24 * _HOUR_MS, WATCH_DAYS * 24 * _HOUR_MS)
+"""When the open attempts of a recording that has its id are looked for again."""
+
+
+class Obstacle(Enum):
+    """Why a recording may not be sent just now."""
+
+    TWIN = auto()
+    """One of the same particulars is under way or unconfirmed."""
+    LOOK_FIRST = auto()
+    """An older attempt is open: the listing must be read before another POST."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What becomes of the recording when its request provably created nothing."""
+
+    due_at: int | None
+    at_fault: bool
+    """Whether this counts among the recording's own `[retry] attempts`."""
+    reason: str | None = None
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenAttempt:
+    """An attempt of unknown outcome and the recording it was for."""
+
+    attempt: AttemptRow
+    recording: RecordingRow
+
+
+class Attempts:
+    """The table of attempts, and what their outcomes do to recordings."""
+
+    def __init__(self, readers: ReaderPool, writer: Writer) -> None:
+        self._readers = readers
+        self._writer = writer
+
+    def begin(
+        self, row: RecordingRow, *, at: int, day: str, staged_key: str | None
+    ) -> tuple[AttemptRow, RecordingRow] | Obstacle:
+        """Write the intent to send `row`; on disk when it returns. Raises RowMoved."""
+        return self._writer.write(lambda db: _begin(db, row, at, day, staged_key))
+
+    def finish(self, attempt_n: int, outcome: Outcome, *, at: int, refusal: Refusal, track_at: int) -> RecordingRow:
+        """Write the outcome to its attempt, then to its recording as far as that still waits for it."""
+        return self._writer.write(lambda db: _finish(db, attempt_n, outcome, at, refusal, track_at))
+
+    def doubt(self, row: RecordingRow, *, since: int, at: int) -> None:
+        """Look for `row` before it is sent: an attempt may be missing from this ledger since `since`."""
+
+        def work(db: Database) -> None:
+            db.execute(
+                "INSERT INTO attempt (recording_n, number, started_at, ended_at, call_start, sent, outcome, cause, "
+                "message) VALUES (?, ?, ?, ?, ?, ?, 'unknown', ?, 'the ledger was restored')",
+                (row.n, row.attempts + 1, since, at, _call_start(row), row.body, Cause.CRASH.value),
+            )
+            changes.apply(
+                db, row, Event.DOUBTED, at=at, claim=row.claimed, due_at=at, attempts=row.attempts + 1,
+                **changes.reason_of(Reason.IN_DOUBT),
+            )  # fmt: skip
+
+        self._writer.write(work)
+
+    def tie(self, n: int, interaction_id: str, *, at: int, event: Event, track_at: int) -> RecordingRow:
+        """Give attempt `n` its interaction id and its recording too. Raises RowMoved, IllegalTransition."""
+
+        def work(db: Database) -> RecordingRow:
+            made = _get(db, n)
+            row = changes.fetch(db, made.recording_n)
+            _own(db, made, interaction_id, at)
+            changes.apply(
+                db, row, event, at=at, claim=changes.ANY_CLAIM, due_at=track_at, detail=interaction_id,
+                interaction_id=interaction_id, submitted_at=made.ended_at or at, looks=0,
+            )  # fmt: skip
+            _watch_open(db, made.recording_n, at)
+            return changes.fetch(db, made.recording_n)
+
+        return self._writer.write(work)
+
+    def adopt(self, row: RecordingRow, interaction_id: str, *, at: int) -> RecordingRow:
+        """Tie `row` to an id that a person has seen; its newest open attempt gets it, else a new one."""
+
+        def work(db: Database) -> RecordingRow:
+            found = db.execute("SELECT max(n) FROM attempt WHERE recording_n = ? AND open = 1", (row.n,)).fetchone()[0]
+            if found is None:
+                found = db.execute(
+                    "INSERT INTO attempt (recording_n, number, started_at, ended_at, outcome, message) "
+                    "VALUES (?, ?, ?, ?, 'adopted', 'adopted by a person') RETURNING n",
+                    (row.n, row.attempts + 1, at, at),
+                ).fetchone()[0]
+            _own(db, _get(db, found), interaction_id, at)
+            changes.apply(
+                db, row, Event.ADOPTED, at=at, claim=changes.ANY_CLAIM, due_at=at, detail=interaction_id,
+                interaction_id=interaction_id, submitted_at=at, claims=1 if row.content_id else 0,
+            )  # fmt: skip
+            return changes.fetch(db, row.n)
+
+        return self._writer.write(work)
+
+    def report_double(self, n: int, interaction_id: str, *, at: int) -> None:
+        """Write that attempt `n` made a second interaction for a recording that has one."""
+
+        def work(db: Database) -> None:
+            made = _get(db, n)
+            _own(db, made, interaction_id, at)
+            row = changes.fetch(db, made.recording_n)
+            changes.append(db, row.n, event="double", state=row.state, at=at, detail=interaction_id)
+            bump(db, "doubles")
+
+        self._writer.write(work)
+
+    def rechecked(self, n: int, *, at: int) -> None:
+        """Write that a watched attempt was looked for and not found; set the next look, or end the watch."""
+
+        def work(db: Database) -> None:
+            made = _get(db, n)
+            done = made.rechecks + 1
+            later = [made.started_at + after for after in RECHECK_AFTER_MS if made.started_at + after > at]
+            if later:
+                db.execute("UPDATE attempt SET rechecks = ?, recheck_at = ? WHERE n = ?", (done, later[0], n))
+            else:
+                db.execute(
+                    "UPDATE attempt SET rechecks = ?, recheck_at = NULL, open = 0, message = "
+                    "'not found within seven days' WHERE n = ?",
+                    (done, n),
+                )
+
+        self._writer.write(work)
+
+    def sweep(self, *, at: int) -> int:
+        """At start-up: what was `submitting` has an unknown outcome; all leases end. Return how many."""
+
+        def work(db: Database) -> int:
+            db.execute("UPDATE recording SET claimed = NULL, due_at = ? WHERE claimed IS NOT NULL", (at,))
+            caught = db.execute(f"{SELECT_RECORDING} WHERE r.state = 'submitting'").fetchall()
+            for values in caught:
+                row = recording(values)
+                db.execute(
+                    "UPDATE attempt SET ended_at = ?, outcome = 'unknown', cause = ?, message = ?, sent = ? "
+                    "WHERE recording_n = ? AND outcome IS NULL",
+                    (at, Cause.CRASH.value, "the program ended before the answer", row.body, row.n),
+                )
+                changes.apply(
+                    db, row, Event.OUTCOME_UNKNOWN, at=at, claim=changes.ANY_CLAIM, due_at=at,
+                    **changes.reason_of(Reason.LOOKING),
+                )  # fmt: skip
+            return len(caught)
+
+        return self._writer.write(work)
+
+    def of(self, recording_n: int) -> list[AttemptRow]:
+        """Return all attempts of a recording, oldest first."""
+        return self._select("recording_n = ? ORDER BY number", (recording_n,))
+
+    def get(self, recording_n: int, number: int) -> AttemptRow | None:
+        """Return one attempt by its number."""
+        found = self._select("recording_n = ? AND number = ?", (recording_n, number))
+        return found[0] if found else None
+
+    def open_attempts(self) -> list[OpenAttempt]:
+        """Return every attempt whose outcome is unknown, with its recording."""
+        with self._readers.lend() as db:
+            found = [attempt(v) for v in db.execute(f"{SELECT_ATTEMPT} WHERE open = 1 AND outcome IS NOT NULL")]
+            return [OpenAttempt(attempt=a, recording=changes.fetch(db, a.recording_n)) for a in found]
+
+    def unlisted(self, *, since: int, limit: int) -> list[OpenAttempt]:
+        """Return accepted attempts since `since` that no listing has shown yet, newest first."""
+        with self._readers.lend() as db:
+            rows = db.execute(
+                f"{SELECT_ATTEMPT} WHERE outcome = 'accepted' AND listed_at IS NULL AND started_at >= ? "
+                "ORDER BY started_at DESC LIMIT ?",
+                (since, limit),
+            ).fetchall()
+            made = [attempt(values) for values in rows]
+            return [OpenAttempt(attempt=a, recording=changes.fetch(db, a.recording_n)) for a in made]
+
+    def owners(self, interaction_ids: Iterable[str]) -> dict[str, OpenAttempt]:
+        """Return which of these interactions are ours, with the attempt that made each."""
+        wanted, owned = list(interaction_ids), dict[str, OpenAttempt]()
+        with self._readers.lend() as db:
+            for start in range(0, len(wanted), 500):
+                part = wanted[start : start + 500]
+                marks = ", ".join("?" * len(part))
+                for values in db.execute(f"{SELECT_ATTEMPT} WHERE interaction_id IN ({marks})", part).fetchall():
+                    made = attempt(values)
+                    owner = OpenAttempt(attempt=made, recording=changes.fetch(db, made.recording_n))
+                    owned[str(made.interaction_id)] = owner
+        return owned
+
+    def in_window(self, *, start: int, end: int) -> list[OpenAttempt]:
+        """Return attempts with an id whose call began, or that were answered, within these milliseconds."""
+        with self._readers.lend() as db:
+            rows = db.execute(
+                f"{SELECT_ATTEMPT} WHERE interaction_id IS NOT NULL AND n IN ("
+                "SELECT n FROM attempt WHERE interaction_id IS NOT NULL AND call_start BETWEEN ? AND ? UNION "
+                "SELECT n FROM attempt WHERE interaction_id IS NOT NULL AND ended_at BETWEEN ? AND ?)",
+                (start, end, start, end),
+            ).fetchall()
+            made = [attempt(values) for values in rows]
+            return [OpenAttempt(attempt=a, recording=changes.fetch(db, a.recording_n)) for a in made]
+
+    def note_walk(self, *, listed: Iterable[int], lacked: Iterable[int], at: int) -> None:
+        """Write which of our accepted attempts a complete walk showed, and which it lacked."""
+        shown, missing = list(listed), list(lacked)
+
+        def work(db: Database) -> None:
+            db.conn.executemany(
+                "UPDATE attempt SET listed_at = ? WHERE n = ? AND listed_at IS NULL", [(at, n) for n in shown]
+            )
+            db.conn.executemany("UPDATE attempt SET lacked_at = ? WHERE n = ?", [(at, n) for n in missing])
+
+        if shown or missing:
+            self._writer.write(work)
+
+    def fetched(self, n: int, *, first: int, last: int, size: int, at: int) -> bool:
+        """Add bytes `first` to `last` of `size` that the service got by this attempt's URL.
+
+        Return whether it now has every byte: then the request of this attempt was accepted.
+        """
+
+        def work(db: Database) -> bool:
+            made = _get(db, n)
+            spans = merge([*json.loads(made.fetched or "[]"), [first, last]])
+            whole = spans == [[0, size - 1]]
+            db.execute(
+                "UPDATE attempt SET fetched = ?, fetched_at = coalesce(fetched_at, ?) WHERE n = ?",
+                (json.dumps(spans[:64]), at if whole else None, n),
+            )
+            return whole
+
+        return self._writer.write(work)
+
+    def revoke(self, recording_n: int, *, at: int) -> None:
+        """Make the URLs of a recording's attempts so far answer 410."""
+        self._writer.write(
+            lambda db: db.execute(
+                "UPDATE attempt SET revoked_at = ? WHERE recording_n = ? AND revoked_at IS NULL", (at, recording_n)
+            )
+        )
+
+    def _select(self, where: str, values: tuple[Any, ...]) -> list[AttemptRow]:
+        with self._readers.lend() as db:
+            return [attempt(v) for v in db.execute(f"{SELECT_ATTEMPT} WHERE {where}", values).fetchall()]
+
+
+def merge(spans: Iterable[list[int]]) -> list[list[int]]:
+    """Return `spans` of inclusive byte positions, sorted, with those that touch put together."""
+    merged: list[list[int]] = []
+    for first, last in sorted(spans):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1][1] = max(merged[-1][1], last)
+        else:
+            merged.append([first, last])
+    return merged
+
+
+def _get(db: Database, n: int) -> AttemptRow:
+    return attempt(db.execute(f"{SELECT_ATTEMPT} WHERE n = ?", (n,)).fetchone())
+
+
+def _begin(
+    db: Database, row: RecordingRow, at: int, day: str, staged_key: str | None
+) -> tuple[AttemptRow, RecordingRow] | Obstacle:
+    if row.match_key is not None:
+        twin = db.execute(
+            "SELECT 1 FROM recording WHERE match_key = ? AND state IN ('submitting', 'unconfirmed') AND n <> ?",
+            (row.match_key, row.n),
+        ).fetchone()
+        if twin:
+            return Obstacle.TWIN
+    is_open = db.execute("SELECT 1 FROM attempt WHERE recording_n = ? AND open = 1", (row.n,)).fetchone()
+    if is_open and not row.cleared:
+        changes.apply(db, row, Event.DOUBTED, at=at, claim=row.claimed, due_at=at, **changes.reason_of(Reason.LOOKING))
+        return Obstacle.LOOK_FIRST
+    number = row.attempts + 1
+    n = db.execute(
+        "INSERT INTO attempt (recording_n, number, started_at, staged_key, repeat) VALUES (?, ?, ?, ?, ?) RETURNING n",
+        (row.n, number, at, staged_key, 1 if is_open else 0),
+    ).fetchone()[0]
+    if is_open:
+        bump(db, "resent_after_unknown")
+    count_submission(db, day)
+    changes.apply(
+        db, row, Event.SUBMIT_STARTED, at=at, claim=row.claimed, claimed=row.claimed, attempts=number, cleared=0
+    )
+    return _get(db, n), changes.fetch(db, row.n)
+
+
+def _finish(db: Database, n: int, outcome: Outcome, at: int, refusal: Refusal, track_at: int) -> RecordingRow:
+    made = _get(db, n)
+    if outcome.kind is Kind.ACCEPTED and _is_anothers(db, outcome.interaction_id, n):
+        outcome = Outcome(
+            kind=Kind.UNKNOWN, cause=Cause.SERVER, status=outcome.status, service_date=outcome.service_date,
+            message="the service answered with an interaction id that another recording has",
+        )  # fmt: skip
+    _write_outcome(db, n, outcome, at)
+    row = changes.fetch(db, made.recording_n)
+    if outcome.kind is Kind.UNKNOWN:
+        db.execute("UPDATE attempt SET sent = ? WHERE n = ?", (row.body, n))
+    if outcome.kind is Kind.ACCEPTED:
+        _accept(db, made, row, str(outcome.interaction_id), at, track_at)
+    elif row.state is State.SUBMITTING and made.number == row.attempts:
+        if outcome.kind is Kind.UNKNOWN:
+            changes.apply(
+                db, row, Event.OUTCOME_UNKNOWN, at=at, claim=changes.ANY_CLAIM, due_at=at, looks=0,
+                detail=outcome.message or None, **changes.reason_of(Reason.LOOKING),
+            )  # fmt: skip
+        else:
+            _refuse(db, row, outcome, at, refusal)
+    return changes.fetch(db, made.recording_n)
+
+
+def _write_outcome(db: Database, n: int, outcome: Outcome, at: int) -> None:
+    service_date = None if outcome.service_date is None else int(outcome.service_date.timestamp() * _MS)
+    db.execute(
+        "UPDATE attempt SET ended_at = ?, outcome = ?, cause = ?, status = ?, code = ?, message = ?, "
+        "interaction_id = coalesce(?, interaction_id), open = ?, service_date = ? WHERE n = ?",
+        (
+            at, outcome.kind.value, outcome.cause.value, outcome.status, outcome.code, outcome.message or None,
+            outcome.interaction_id, 1 if outcome.kind is Kind.UNKNOWN else 0, service_date, n,
+        ),
+    )  # fmt: skip
+
+
+def _accept(db: Database, made: AttemptRow, row: RecordingRow, interaction_id: str, at: int, track_at: int) -> None:
+    event = Event.ACCEPTED
+    if row.state is not State.SUBMITTING or made.number != row.attempts:
+        event = Event.LATE_ACCEPTED
+    if (row.state, event) not in TRANSITIONS:
+        changes.append(db, row.n, event="double", state=row.state, at=at, detail=interaction_id)
+        bump(db, "doubles")
+        return
+    changes.apply(
+        db, row, event, at=at, claim=changes.ANY_CLAIM, due_at=track_at, detail=interaction_id,
+        interaction_id=interaction_id, submitted_at=at, looks=0,
+    )  # fmt: skip
+    _watch_open(db, row.n, at)
+
+
+def _refuse(db: Database, row: RecordingRow, outcome: Outcome, at: int, refusal: Refusal) -> None:
+    detail = outcome.message or outcome.cause.value
+    faults = row.faults + (1 if refusal.at_fault else 0)
+    if refusal.final:
+        why = changes.reason_of(Reason.REFUSED_BY_SERVICE, refusal.reason or detail)
+        changes.apply(db, row, Event.REFUSED, at=at, claim=changes.ANY_CLAIM, faults=faults, detail=detail, **why)
+        return
+    why = {"reason": refusal.reason} if refusal.reason else {}
+    changes.apply(
+        db, row, Event.NOT_CREATED, at=at, claim=changes.ANY_CLAIM, due_at=refusal.due_at, faults=faults,
+        detail=detail, **why,
+    )  # fmt: skip
+
+
+def _own(db: Database, made: AttemptRow, interaction_id: str, at: int) -> None:
+    db.execute(
+        "UPDATE attempt SET interaction_id = ?, open = 0, recheck_at = NULL, ended_at = coalesce(ended_at, ?) "
+        "WHERE n = ?",
+        (interaction_id, at, made.n),
+    )
+
+
+def _watch_open(db: Database, recording_n: int, at: int) -> None:
+    """Look again for older attempts of a recording that now has its id."""
+    db.execute(
+        "UPDATE attempt SET recheck_at = ? WHERE recording_n = ? AND open = 1",
+        (at + RECHECK_AFTER_MS[0], recording_n),
+    )
+
+
+def _is_anothers(db: Database, interaction_id: str | None, n: int) -> bool:
+    found = db.execute("SELECT 1 FROM attempt WHERE interaction_id = ? AND n <> ?", (interaction_id, n))
+    return found.fetchone() is not None
+
+
+def _call_start(row: RecordingRow) -> int | None:
+    start = json.loads(row.body or "{}").get("start_time")
+    return None if start is None else to_ms(parse_time(start))

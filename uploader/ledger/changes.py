@@ -1,0 +1,94 @@
+"""The one way in which a recording's row changes: compare, set, and append to its history.
+
+Functions on an open transaction; the classes of this package put them together.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlite_utils import Database
+
+from uploader.domain.lifecycle import RELEASES_IDENTITY, Event, next_state
+from uploader.domain.reasons import REASONS, Reason
+from uploader.domain.recording import State
+from uploader.errors import RowMoved
+from uploader.ledger.rows import SELECT_RECORDING, RecordingRow, recording
+
+ANY_CLAIM = object()
+"""Accept the row whoever works on it: for a person's commands and for the scan."""
+
+
+def fetch(db: Database, n: int) -> RecordingRow:
+    """Return the row. Raises RowMoved when there is none."""
+    values = db.execute(f"{SELECT_RECORDING} WHERE r.n = ?", (n,)).fetchone()
+    if values is None:
+        raise RowMoved("the recording is not in the ledger")
+    return recording(values)
+
+
+def apply(
+    db: Database,
+    row: RecordingRow,
+    event: Event,
+    *,
+    at: int,
+    claim: object = None,
+    detail: str | None = None,
+    **changes: Any,
+) -> State:
+    """Move `row` by `event`, set `changes`, append to the history; return the new state.
+
+    The row must still be in the state, and in the hands (`claim`: a claim's number, or ANY_CLAIM),
+    that it is expected in; else RowMoved is raised and nothing changes. A reason is kept only if it
+    is among the changes. The claim ends unless the changes keep it.
+    """
+    state = next_state(row.state, event)
+    values: dict[str, Any] = {"reason_code": None, "reason": None, "held": None, "claimed": None, "due_at": None}
+    if event in RELEASES_IDENTITY:
+        values |= {"claims": 0}
+    values |= changes | {"state": state.value}
+    _set(db, row, values, claim)
+    append(db, row.n, event=event, state=state, at=at, detail=detail or values["reason_code"])
+    if event in RELEASES_IDENTITY:
+        _wake_duplicates(db, row.n, at)
+    return state
+
+
+def change(db: Database, row: RecordingRow, *, claim: object = None, **changes: Any) -> None:
+    """Set columns without moving the row. Raises RowMoved as `apply` does."""
+    _set(db, row, changes, claim)
+
+
+def append(db: Database, n: int, *, event: Event | str, state: State, at: int, detail: str | None = None) -> None:
+    """Append to the history of recording `n`."""
+    db.execute(
+        "INSERT INTO history (recording_n, at, event, state, detail) VALUES (?, ?, ?, ?, ?)",
+        (n, at, str(event), state.value, detail),
+    )
+
+
+def reason_of(code: Reason, message: str = "") -> dict[str, str]:
+    """Return the columns that say why: `message`, or the code's own sentence."""
+    return {"reason_code": code.value, "reason": message or REASONS[code][0]}
+
+
+def _set(db: Database, row: RecordingRow, values: dict[str, Any], claim: object) -> None:
+    columns = ", ".join(f"{name} = :{name}" for name in values)
+    where = "n = :row_n AND state = :row_state"
+    bound = values | {"row_n": row.n, "row_state": row.state.value}
+    if claim is not ANY_CLAIM:
+        where += " AND claimed IS :row_claim"
+        bound |= {"row_claim": claim}
+    if db.execute(f"UPDATE recording SET {columns} WHERE {where}", bound).rowcount != 1:
+        raise RowMoved("the recording changed meanwhile")
+
+
+def _wake_duplicates(db: Database, n: int, at: int) -> None:
+    """Judge the duplicates of a recording again that no longer keeps them out."""
+    found = db.execute(f"{SELECT_RECORDING} WHERE r.duplicate_of = ? AND r.state = 'duplicate'", (n,)).fetchall()
+    for values in found:
+        apply(
+            db, recording(values), Event.CHANGED, at=at, claim=ANY_CLAIM, due_at=at, duplicate_of=None,
+            detail="the other one is no longer to be sent",
+        )  # fmt: skip

@@ -1,0 +1,153 @@
+"""Opening the ledger's file: pragmas, checks, a pool of readers, the role of sender.
+
+Knows no table. One connection writes; readers see committed rows only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import queue
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from uploader.errors import LedgerBusy, LedgerError
+from uploader.platform.filesystem import is_network
+
+BUSY_TIMEOUT_MS = 15_000
+
+
+def connect(path: Path, *, query_only: bool = False) -> Database:
+    """Open one connection to the ledger at `path`. Raises LedgerError."""
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cache_size = -8192")
+        if query_only:
+            connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error as error:
+        raise unusable(error) from error
+    return Database(connection, execute_plugins=False)
+
+
+def unusable(error: sqlite3.Error) -> LedgerError:
+    """Translate what SQLite says into a sentence and a hint."""
+    text = str(error).lower()
+    if "full" in text:
+        return LedgerError("the ledger's disk is full", hint="free space on it; nothing was lost")
+    if "readonly" in text or "read-only" in text:
+        return LedgerError("the ledger cannot be written", hint="check its owner and that its disk is writable")
+    if "malformed" in text or "not a database" in text:
+        return LedgerError("the ledger is damaged", hint="stop, keep the file, and restore a backup")
+    if "unable to open" in text:
+        return LedgerError(
+            "the ledger cannot be opened",
+            hint="check that [ledger] path names a file in a folder that this user may write",
+        )
+    if "locked" in text or "busy" in text:
+        return LedgerError("the ledger is locked by another program", hint="end what holds it open")
+    return LedgerError(f"the ledger cannot be used ({type(error).__name__})", hint="see `qm-uploader verify`")
+
+
+def check_place(path: Path) -> None:
+    """Refuse a ledger on a network file system or in a folder that is not there. Raises LedgerError."""
+    if not path.parent.is_dir():
+        raise LedgerError("the folder of the ledger does not exist", hint=f"make it: mkdir -p {path.parent}")
+    if is_network(path):
+        raise LedgerError(
+            "the ledger lies on a network file system, where its locks cannot be relied on",
+            hint="set [ledger] path to a local disk",
+        )
+
+
+class ReaderPool:
+    """Connections that read, lent to any thread, one at a time each."""
+
+    def __init__(self, path: Path, *, limit: int = 16) -> None:
+        self._path = path
+        self._idle: queue.LifoQueue[Database] = queue.LifoQueue(maxsize=limit)
+
+    @contextmanager
+    def lend(self) -> Iterator[Database]:
+        """Lend a connection in one consistent read transaction."""
+        try:
+            db = self._idle.get_nowait()
+        except queue.Empty:
+            db = connect(self._path, query_only=True)
+        try:
+            db.conn.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.conn.rollback()
+        except sqlite3.Error as error:
+            db.close()
+            raise unusable(error) from error
+        else:
+            try:
+                self._idle.put_nowait(db)
+            except queue.Full:
+                db.close()
+
+    def close(self) -> None:
+        """Close what is idle."""
+        while True:
+            try:
+                self._idle.get_nowait().close()
+            except queue.Empty:
+                return
+
+
+class SenderRole:
+    """The right to send for one ledger, held by one process on this machine at a time."""
+
+    def __init__(self, ledger: Path) -> None:
+        self._path = ledger.with_name(ledger.name + ".lock")
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the role. Raises LedgerBusy when another process has it."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise LedgerError(
+                "the ledger's lock file cannot be written", hint="check the owner of the ledger's folder"
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise LedgerBusy(
+                "another qm-uploader is sending with this ledger", hint="`qm-uploader status` shows it"
+            ) from error
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the role back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def is_held(self) -> bool:
+        """Say whether any process has the role just now."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            # Not ours to open: held or not cannot be told; the heartbeat in the ledger decides.
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        else:
+            return False
+        finally:
+            os.close(descriptor)

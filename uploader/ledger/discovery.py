@@ -1,0 +1,420 @@
+"""Sources, imports and the scan cache: how what a scan saw becomes recordings.
+
+A recording's location has at most one row that still waits; a file that is replaced after it was
+sent becomes a new recording. While a row is in flight its entry keeps the old stamp, so that the
+next scan sees the difference again: nothing is overlooked and nothing in flight is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from uploader.domain.lifecycle import Event
+from uploader.domain.reasons import Reason
+from uploader.domain.recording import Stamp, State
+from uploader.errors import RowMoved
+from uploader.ledger import changes
+from uploader.ledger.connection import ReaderPool
+from uploader.ledger.recordings import PARKED
+from uploader.ledger.rows import SELECT_RECORDING, Entry, new_id, recording
+from uploader.ledger.writer import Writer
+
+GONE = Stamp(size_bytes=-1, mtime_ns=0, inode=0)
+"""The stamp of an entry whose file is gone while its recording still waits."""
+
+_REPLACED_IS_NEW = frozenset({State.SUBMITTED, State.ANALYZED, State.DISCARDED})
+_IN_FLIGHT = frozenset({State.SUBMITTING, State.UNCONFIRMED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRow:
+    """A source as the ledger knows it. `backlog`: `open`, or `held` until `resume`."""
+
+    n: int
+    name: str
+    type: str
+    root: bytes
+    available: bool
+    detail: str
+    paused: bool
+    scanned_at: int | None
+    backlog: str
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRow:
+    """An import; `settings` is the JSON of those it was begun with."""
+
+    n: int
+    name: str
+    source_n: int
+    settings: str
+    created_at: int
+    planned_at: int | None
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """One file that a scan saw. `etag` is of S3 objects."""
+
+    name: bytes
+    stamp: Stamp
+    is_recording: bool
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """How what is new is to be treated."""
+
+    lane: int = 0
+    due_at: int
+    held: Reason | None = None
+    import_n: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a directory's changes came to."""
+
+    new: int = 0
+    changed: int = 0
+    woken: int = 0
+    busy: int = 0
+
+
+class Discovery:
+    """The tables of sources, imports, directories and entries."""
+
+    def __init__(self, readers: ReaderPool, writer: Writer) -> None:
+        self._readers = readers
+        self._writer = writer
+
+    def register(self, *, name: str, type_: str, root: bytes, settings: str, at: int) -> SourceRow:
+        """Make or find a source. When its settings are others than before, what waits is judged again."""
+
+        def work(db: Database) -> None:
+            known = db.execute("SELECT n, settings FROM source WHERE name = ?", (name,)).fetchone()
+            if known is None:
+                db.execute(
+                    "INSERT INTO source (name, type, root, settings) VALUES (?, ?, ?, ?)",
+                    (name, type_, root, settings),
+                )
+                return
+            if known[1] != settings:
+                db.execute(
+                    "UPDATE source SET type = ?, root = ?, settings = ? WHERE n = ?",
+                    (type_, root, settings, known[0]),
+                )
+                _rejudge(db, known[0], at)
+
+        self._writer.write(work)
+        return self.source(name)
+
+    def source(self, name: str) -> SourceRow:
+        """Return a source by its name. Raises KeyError."""
+        for row in self.sources():
+            if row.name == name:
+                return row
+        raise KeyError(name)
+
+    def sources(self) -> list[SourceRow]:
+        """Return all sources that the ledger knows."""
+        with self._readers.lend() as db:
+            rows = db.execute(
+                "SELECT n, name, type, root, available, detail, paused, scanned_at, backlog, cursor FROM source "
+                "ORDER BY n"
+            ).fetchall()
+        return [
+            SourceRow(
+                n=n, name=name, type=type_, root=bytes(root), available=bool(available), detail=detail,
+                paused=bool(paused), scanned_at=scanned_at, backlog=backlog, cursor=cursor,
+            )
+            for n, name, type_, root, available, detail, paused, scanned_at, backlog, cursor in rows
+        ]  # fmt: skip
+
+    def update_source(self, n: int, **values: object) -> None:
+        """Set columns of a source."""
+        columns = ", ".join(f"{name} = :{name}" for name in values)
+        self._writer.write(lambda db: db.execute(f"UPDATE source SET {columns} WHERE n = :n", dict(values) | {"n": n}))
+
+    def imports(self) -> list[ImportRow]:
+        """Return all imports, oldest first."""
+        with self._readers.lend() as db:
+            rows = db.execute(
+                "SELECT n, name, source_n, settings, created_at, planned_at, paused FROM import ORDER BY n"
+            ).fetchall()
+        return [
+            ImportRow(
+                n=n, name=name, source_n=source_n, settings=settings, created_at=created_at,
+                planned_at=planned_at, paused=bool(paused),
+            )
+            for n, name, source_n, settings, created_at, planned_at, paused in rows
+        ]  # fmt: skip
+
+    def begin_import(self, *, name: str, source_n: int, settings: str, at: int) -> ImportRow:
+        """Make an import, or return the one of that name."""
+        self._writer.write(
+            lambda db: db.execute(
+                "INSERT OR IGNORE INTO import (name, source_n, settings, created_at) VALUES (?, ?, ?, ?)",
+                (name, source_n, settings, at),
+            )
+        )
+        return next(row for row in self.imports() if row.name == name)
+
+    def import_planned(self, n: int, *, at: int) -> None:
+        """Write that all of an import is in the ledger."""
+        self._writer.write(lambda db: db.execute("UPDATE import SET planned_at = ? WHERE n = ?", (at, n)))
+
+    def entries(self, source_n: int, directory: bytes) -> dict[bytes, Entry]:
+        """Return what the last scan saw in one directory, by name."""
+        with self._readers.lend() as db:
+            rows = db.execute(
+                "SELECT name, size_bytes, mtime_ns, inode, recording_n FROM entry WHERE directory_n = "
+                "(SELECT n FROM directory WHERE source_n = ? AND path = ?)",
+                (source_n, directory),
+            ).fetchall()
+        return {
+            bytes(name): Entry(stamp=Stamp(size_bytes=size, mtime_ns=mtime, inode=inode), recording_n=recording_n)
+            for name, size, mtime, inode, recording_n in rows
+        }
+
+    def entries_with_prefix(self, source_n: int, directory: bytes, prefix: bytes) -> dict[bytes, Stamp]:
+        """Return the stamps of names in a directory, as last scanned, that begin with `prefix` or are its stem."""
+        with self._readers.lend() as db:
+            rows = db.execute(
+                "SELECT name, size_bytes, mtime_ns, inode FROM entry WHERE directory_n = (SELECT n FROM directory "
+                "WHERE source_n = ? AND path = ?) AND ((name >= ? AND name < ?) OR name = ?)",
+                (source_n, directory, prefix, prefix + b"\xff", prefix[:-1]),
+            ).fetchall()
+        return {bytes(name): Stamp(size_bytes=size, mtime_ns=mtime, inode=inode) for name, size, mtime, inode in rows}
+
+    def knows_files(self, source_n: int) -> bool:
+        """Say whether the last scan of a source saw any file."""
+        with self._readers.lend() as db:
+            found = db.execute(
+                "SELECT 1 FROM entry e JOIN directory d ON d.n = e.directory_n WHERE d.source_n = ? AND "
+                "e.size_bytes >= 0 LIMIT 1",
+                (source_n,),
+            ).fetchone()
+        return found is not None
+
+    def directories(self, source_n: int) -> list[bytes]:
+        """Return every directory of a source that held something at the last scan."""
+        with self._readers.lend() as db:
+            rows = db.execute("SELECT path FROM directory WHERE source_n = ?", (source_n,)).fetchall()
+        return [bytes(path) for (path,) in rows]
+
+    def record(
+        self,
+        *,
+        source_n: int,
+        directory: bytes,
+        sights: Sequence[Sight],
+        gone: Iterable[bytes],
+        wake: Iterable[bytes],
+        arrival: Arrival,
+        at: int,
+        join: bytes = b"/",
+    ) -> Seen:
+        """Write the differences that a scan found in one directory, as one transaction.
+
+        `sights` are new or changed files, `gone` names that are no longer there, `wake` recordings
+        whose sidecar came, changed or went. A recording's location is directory + `join` + name.
+        """
+
+        def work(db: Database) -> Seen:
+            directory_n = _directory(db, source_n, directory)
+            entries = _known(db, directory_n, [s.name for s in sights])
+            counted = {"new": 0, "changed": 0, "woken": 0, "busy": 0}
+            for sight in sights:
+                location = directory + join + sight.name if directory else sight.name
+                what, recording_n = (
+                    _see(db, source_n, location, sight, entries.get(sight.name), arrival, at)
+                    if sight.is_recording
+                    else ("", None)
+                )
+                if what:
+                    counted[what] += 1
+                if what != "busy":
+                    _put_entry(db, directory_n, sight, recording_n, at)
+            for name in gone:
+                _forget(db, directory_n, name)
+            for name in wake:
+                counted["woken"] += _wake(db, directory_n, name, at)
+            return Seen(**counted)
+
+        return self._writer.write(work)
+
+    def set_parked(self, *, at: int, parked: bool, source_n: int | None = None, import_n: int | None = None) -> int:
+        """Pause or resume a source or an import: what waits leaves or joins the lanes. Return how many."""
+        column, value = ("source_n", source_n) if import_n is None else ("import_n", import_n)
+        table = "source" if import_n is None else "import"
+
+        def work(db: Database) -> int:
+            db.execute(f"UPDATE {table} SET paused = ? WHERE n = ?", (int(parked), value))
+            scope = f"{column} = ? AND " + ("import_n = 0 AND " if table == "source" else "")
+            return db.execute(
+                f"UPDATE recording SET lane = lane {'+' if parked else '-'} {PARKED} WHERE {scope} lane "
+                f"{'<' if parked else '>='} {PARKED}",
+                (value,),
+            ).rowcount
+
+        return self._writer.write(work)
+
+    def release_backlog(self, source_n: int, *, at: int) -> int:
+        """Let what a large first scan found go its way. Return how many."""
+
+        def work(db: Database) -> int:
+            db.execute("UPDATE source SET backlog = 'open' WHERE n = ?", (source_n,))
+            return db.execute(
+                "UPDATE recording SET held = NULL, reason_code = NULL, reason = NULL, due_at = ? "
+                "WHERE source_n = ? AND held = ?",
+                (at, source_n, Reason.BACKLOG.value),
+            ).rowcount
+
+        return self._writer.write(work)
+
+    def orphan_sidecars(self, source_n: int) -> Mapping[bytes, list[bytes]]:
+        """Return the scanned files without a recording of their own, by directory."""
+        with self._readers.lend() as db:
+            rows = db.execute(
+                "SELECT d.path, e.name FROM entry e JOIN directory d ON d.n = e.directory_n "
+                "WHERE d.source_n = ? AND e.recording_n IS NULL",
+                (source_n,),
+            ).fetchall()
+        found: dict[bytes, list[bytes]] = {}
+        for path, name in rows:
+            found.setdefault(bytes(path), []).append(bytes(name))
+        return found
+
+
+def _directory(db: Database, source_n: int, path: bytes) -> int:
+    found = db.execute("SELECT n FROM directory WHERE source_n = ? AND path = ?", (source_n, path)).fetchone()
+    if found is None:
+        found = db.execute(
+            "INSERT INTO directory (source_n, path) VALUES (?, ?) RETURNING n", (source_n, path)
+        ).fetchone()
+    return int(found[0])
+
+
+def _known(db: Database, directory_n: int, names: list[bytes]) -> dict[bytes, int | None]:
+    known: dict[bytes, int | None] = {}
+    for name in names:
+        found = db.execute(
+            "SELECT recording_n FROM entry WHERE directory_n = ? AND name = ?", (directory_n, name)
+        ).fetchone()
+        if found is not None:
+            known[name] = found[0]
+    return known
+
+
+def _see(
+    db: Database, source_n: int, location: bytes, sight: Sight, known: int | None, arrival: Arrival, at: int
+) -> tuple[str, int | None]:
+    """Insert or update the recording of one file; return what happened and its number."""
+    if known is not None:
+        row = changes.fetch(db, known)
+        if row.state in _IN_FLIGHT:
+            return "busy", known
+        if row.state not in _REPLACED_IS_NEW:
+            columns = {
+                "size_bytes": sight.stamp.size_bytes, "mtime_ns": sight.stamp.mtime_ns,
+                "inode": sight.stamp.inode, "etag": sight.etag, "stamped_at": at,
+                "due_at": None if row.held == Reason.BACKLOG else arrival.due_at,
+            }  # fmt: skip
+            if row.state is State.DISCOVERED:
+                changes.change(db, row, claim=changes.ANY_CLAIM, claimed=None, **columns)
+            else:
+                changes.apply(
+                    db, row, Event.CHANGED, at=at, claim=changes.ANY_CLAIM, detail="the file changed", **columns
+                )
+            return "changed", known
+    return "new", insert(db, source_n=source_n, location=location, sight=sight, arrival=arrival, at=at)
+
+
+def insert(db: Database, *, source_n: int, location: bytes, sight: Sight, arrival: Arrival, at: int) -> int:
+    """Add a recording that was just discovered; return its number."""
+    table = "import" if arrival.import_n else "source"
+    paused = db.execute(f"SELECT paused FROM {table} WHERE n = ?", (arrival.import_n or source_n,)).fetchone()[0]
+    held = None if arrival.held is None else arrival.held.value
+    why = changes.reason_of(arrival.held) if arrival.held else {"reason_code": None, "reason": None}
+    while True:
+        # Ten random characters: a clash is all but impossible, and then simply drawn again.
+        id_ = new_id()
+        if db.execute("SELECT 1 FROM recording WHERE id = ?", (id_,)).fetchone() is None:
+            break
+    n = db.execute(
+        "INSERT INTO recording (id, source_n, import_n, location, state, reason_code, reason, held, lane, due_at, "
+        "size_bytes, mtime_ns, inode, etag, stamped_at, discovered_at) "
+        "VALUES (?, ?, ?, ?, 'discovered', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n",
+        (
+            id_, source_n, arrival.import_n, location, why["reason_code"], why["reason"], held,
+            arrival.lane + (PARKED if paused else 0), None if held else arrival.due_at, sight.stamp.size_bytes,
+            sight.stamp.mtime_ns, sight.stamp.inode, sight.etag, at, at,
+        ),
+    ).fetchone()[0]  # fmt: skip
+    changes.append(db, n, event=Event.DISCOVERED, state=State.DISCOVERED, at=at, detail=held)
+    return int(n)
+
+
+def _put_entry(db: Database, directory_n: int, sight: Sight, recording_n: int | None, at: int) -> None:
+    stamp = sight.stamp
+    db.execute(
+        "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (directory_n, sight.name, stamp.size_bytes, stamp.mtime_ns, stamp.inode, recording_n, at),
+    )
+
+
+def _forget(db: Database, directory_n: int, name: bytes) -> None:
+    """Take a file that is gone out of the cache; keep the tie to a recording that still waits."""
+    waiting = db.execute(
+        "SELECT 1 FROM entry e JOIN recording r ON r.n = e.recording_n WHERE directory_n = ? AND name = ? "
+        "AND r.state NOT IN ('submitted', 'analyzed', 'discarded')",
+        (directory_n, name),
+    ).fetchone()
+    if waiting:
+        db.execute(
+            "UPDATE entry SET size_bytes = ?, mtime_ns = ?, inode = ? WHERE directory_n = ? AND name = ?",
+            (GONE.size_bytes, GONE.mtime_ns, GONE.inode, directory_n, name),
+        )
+    else:
+        db.execute("DELETE FROM entry WHERE directory_n = ? AND name = ?", (directory_n, name))
+
+
+def _wake(db: Database, directory_n: int, name: bytes, at: int) -> int:
+    """Judge a recording again whose sidecar came, changed or went."""
+    found = db.execute(
+        "SELECT recording_n FROM entry WHERE directory_n = ? AND name = ?", (directory_n, name)
+    ).fetchone()
+    if found is None or found[0] is None:
+        return 0
+    try:
+        row = changes.fetch(db, found[0])
+    except RowMoved:
+        return 0
+    if row.state is State.DISCOVERED:
+        due = None if row.held == Reason.BACKLOG else at
+        changes.change(db, row, claim=changes.ANY_CLAIM, claimed=None, due_at=due)
+        return 1
+    if row.state in {State.READY, State.STAGED, State.QUARANTINED, State.REFUSED, State.SKIPPED}:
+        changes.apply(db, row, Event.CHANGED, at=at, claim=changes.ANY_CLAIM, due_at=at, detail="the sidecar changed")
+        return 1
+    return 0
+
+
+def _rejudge(db: Database, source_n: int, at: int) -> None:
+    rows = db.execute(
+        f"{SELECT_RECORDING} WHERE r.source_n = ? AND r.import_n = 0 AND r.state IN ('ready', 'staged')",
+        (source_n,),
+    ).fetchall()
+    for values in rows:
+        changes.apply(
+            db, recording(values), Event.CHANGED, at=at, claim=changes.ANY_CLAIM, due_at=at,
+            detail="the settings of its source changed",
+        )  # fmt: skip

@@ -1,0 +1,94 @@
+"""Making a recording ready: its identity is judged and claimed in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlite_utils import Database
+
+from uploader.domain.identity import SameCall, Verdict, judge
+from uploader.domain.lifecycle import Event
+from uploader.domain.reasons import Reason
+from uploader.ledger import changes
+from uploader.ledger.rows import RecordingRow
+from uploader.ledger.writer import Writer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What a recording is known by, and the policy for another file of its call."""
+
+    content_id: str
+    sha256: bytes | None
+    call_key: str | None
+    match_key: str | None
+    same_call: SameCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What was understood of it; documents of JSON."""
+
+    body: str
+    media: str
+    sidecar: bytes | None
+
+
+def make_ready(writer: Writer, row: RecordingRow, identity: Identity, contents: Contents, *, at: int) -> RecordingRow:
+    """Make `row` ready, or a duplicate, or hold it for its call. Raises RowMoved.
+
+    Of two recordings of the same content and call that come at once, one becomes ready.
+    """
+    return writer.write(lambda db: _make_ready(db, row, identity, contents, at))
+
+
+def _make_ready(db: Database, row: RecordingRow, identity: Identity, contents: Contents, at: int) -> RecordingRow:
+    known: dict[str, Any] = {
+        "content_id": identity.content_id, "sha256": identity.sha256, "call_key": identity.call_key,
+        "match_key": identity.match_key, "body": contents.body, "media": contents.media,
+        "sidecar": contents.sidecar,
+    }  # fmt: skip
+    same = db.execute(
+        "SELECT n, call_key, location FROM recording WHERE content_id = ? AND claims = 1 AND n <> ?",
+        (identity.content_id, row.n),
+    ).fetchall()
+    other = db.execute(
+        "SELECT n, id FROM recording WHERE call_key = ? AND claims = 1 AND content_id <> ? AND n <> ? LIMIT 1",
+        (identity.call_key, identity.content_id, row.n),
+    ).fetchone()
+    verdict = Verdict.NEW
+    if not row.copy:
+        verdict = judge(
+            key=identity.call_key,
+            same_content=[key for _, key, _ in same],
+            same_call_exists=other is not None and not row.same_call_ok,
+            same_call=identity.same_call,
+        )
+    if verdict is Verdict.NEW:
+        changes.apply(
+            db, row, Event.UNDERSTOOD, at=at, claim=row.claimed, claimed=row.claimed, claims=1, duplicate_of=None,
+            staged=None, **known,
+        )  # fmt: skip
+    elif verdict is Verdict.HOLD:
+        changes.apply(
+            db, row, Event.FAULTED, at=at, claim=row.claimed, duplicate_of=other[0],
+            **known, **changes.reason_of(Reason.SAME_CALL),
+        )  # fmt: skip
+    else:
+        _leave_out(db, row, same, other, known, at)
+    return changes.fetch(db, row.n)
+
+
+def _leave_out(
+    db: Database, row: RecordingRow, same: list[tuple[int, str, bytes]], other: tuple[int, str] | None,
+    known: dict[str, Any], at: int,
+) -> None:  # fmt: skip
+    """Make it a duplicate; a file that an import finds already settled is skipped."""
+    first = same[0][0] if same else (other[0] if other else None)
+    is_itself = any(bytes(location) == row.location for _, _, location in same)
+    if row.import_n and is_itself:
+        event, code = Event.LEFT_OUT, Reason.SETTLED_BEFORE
+    else:
+        event, code = Event.FOUND_SAME, Reason.SAME_RECORDING
+    changes.apply(db, row, event, at=at, claim=row.claimed, duplicate_of=first, **known, **changes.reason_of(code))

@@ -1,0 +1,154 @@
+"""The ledger: everything that is known about every recording, in one SQLite file.
+
+This module opens and closes it; what is in it is in its parts.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from uploader.errors import LedgerError, WrongAccount
+from uploader.ledger.attempts import Attempts
+from uploader.ledger.books import Books
+from uploader.ledger.connection import ReaderPool, SenderRole, check_place, connect, unusable
+from uploader.ledger.discovery import Discovery
+from uploader.ledger.recordings import Recordings
+from uploader.ledger.schema import upgrade
+from uploader.ledger.writer import DirectWriter, GroupWriter, Writer
+
+
+class Ledger:
+    """An open ledger. `recordings`, `attempts`, `discovery` and `books` are its parts."""
+
+    def __init__(self, path: Path, *, writer: Writer, role: SenderRole | None) -> None:
+        self.path = path
+        self._writer = writer
+        self._role = role
+        self._readers = ReaderPool(path)
+        self.recordings = Recordings(self._readers, writer)
+        self.attempts = Attempts(self._readers, writer)
+        self.discovery = Discovery(self._readers, writer)
+        self.books = Books(self._readers, writer)
+        since, found = self.books.note("doubt_since"), self.books.note("doubt_found")
+        self._doubt = (int(since) if since else None, int(found) if found else None)
+
+    @classmethod
+    def open_for_sending(cls, path: Path) -> Ledger:
+        """Open the ledger as its one sender; make it if need be.
+
+        Raises LedgerBusy when another process sends, LedgerError when it cannot be used.
+        """
+        check_place(path)
+        role = SenderRole(path)
+        role.acquire()
+        try:
+            existed = path.exists()
+            _prepare(path, quick_check=existed)
+            _own_generation(path)
+            return cls(path, writer=GroupWriter(path), role=role)
+        except BaseException:
+            role.release()
+            raise
+
+    @classmethod
+    def open_beside(cls, path: Path) -> Ledger:
+        """Open the ledger beside a daemon, for short reads and writes; make it if need be."""
+        check_place(path)
+        _prepare(path, quick_check=False)
+        return cls(path, writer=DirectWriter(path), role=None)
+
+    def is_sender_running(self) -> bool:
+        """Say whether a process holds the role of sender."""
+        return SenderRole(self.path).is_held()
+
+    def belongs_to(self, *, account_id: str, api_url: str) -> None:
+        """Refuse to go on with another account or API host than that of the first submission.
+
+        Raises WrongAccount, with both named.
+        """
+        known = (self.books.note("account_id"), self.books.note("api_url"))
+        if known not in {(None, None), (account_id, api_url)}:
+            raise WrongAccount(
+                f"this ledger belongs to account {known[0]} at {known[1]}, "
+                f"but the configuration says account {account_id} at {api_url}",
+                hint="use another [ledger] path for the other account, or put the first one back",
+            )
+
+    def remember_account(self, *, account_id: str, api_url: str) -> None:
+        """Write whose ledger this is, at the first submission."""
+        if self.books.note("account_id") is None:
+            self.books.set_notes({"account_id": account_id, "api_url": api_url})
+
+    @property
+    def doubt(self) -> tuple[int | None, int | None]:
+        """Since when attempts may be missing from this ledger and when that was found out, else None twice.
+
+        So it is after a restore, a rollback or a recovery: the file beside the ledger knows of a later one.
+        """
+        return self._doubt
+
+    def close(self) -> None:
+        """Write what is queued, close all connections, give the role back."""
+        self._writer.close()
+        self._readers.close()
+        if self._role is not None:
+            self._role.release()
+
+
+def _prepare(path: Path, *, quick_check: bool) -> None:
+    """Make or upgrade the file; check it when asked to."""
+    if not path.exists():
+        # Personal data: nobody but the owner, from the first byte on.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    db = connect(path)
+    try:
+        upgrade(db)
+        clean = db.execute("SELECT value FROM note WHERE key = 'clean'").fetchone()
+        if quick_check and (clean is None or clean[0] != "1"):
+            verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise LedgerError("the ledger is damaged", hint="keep the file and restore a backup")
+    except sqlite3.Error as error:
+        raise unusable(error) from error
+    finally:
+        db.close()
+
+
+def _own_generation(path: Path) -> None:
+    """Raise the generation in the ledger and beside it; a ledger that is behind is in doubt.
+
+    A ledger that was restored or rolled back carries an older number than the file beside it:
+    what was sent since is unknown, so nothing older than now is sent before it was looked for.
+    """
+    beside = path.with_name(path.name + ".generation")
+    db = connect(path)
+    try:
+        stored = int((db.execute("SELECT value FROM note WHERE key = 'generation'").fetchone() or ["0"])[0])
+        try:
+            expected = int(beside.read_text() or 0)
+        except (FileNotFoundError, ValueError):
+            expected = stored
+        generation = max(stored, expected) + 1
+        db.conn.execute("BEGIN IMMEDIATE")
+        if stored < expected:
+            last = db.execute("SELECT coalesce(max(at), 0) FROM history").fetchone()[0]
+            db.execute("INSERT OR REPLACE INTO note VALUES ('doubt_since', ?)", (str(last),))
+            db.execute("INSERT OR REPLACE INTO note VALUES ('doubt_found', strftime('%s', 'now') || '000')")
+        db.execute("INSERT OR REPLACE INTO note VALUES ('generation', ?)", (str(generation),))
+        db.conn.commit()
+        new = beside.with_name(beside.name + ".new")
+        with new.open("w") as file:
+            file.write(f"{generation}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(beside)
+    except sqlite3.Error as error:
+        raise unusable(error) from error
+    except OSError as error:
+        raise LedgerError(
+            "the file beside the ledger cannot be written", hint="check the owner of the ledger's folder"
+        ) from error
+    finally:
+        db.close()

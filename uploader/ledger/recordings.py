@@ -1,0 +1,295 @@
+"""Recordings in the ledger: claiming, moving, finding, counting. Knows nothing of attempts' outcomes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlite_utils import Database
+
+from uploader.domain.lifecycle import Event
+from uploader.domain.reasons import Reason
+from uploader.domain.recording import State
+from uploader.ledger import changes
+from uploader.ledger.connection import ReaderPool
+from uploader.ledger.identity import Contents, Identity, make_ready
+from uploader.ledger.rows import RECORDING_COLUMNS, SELECT_RECORDING, HistoryRow, RecordingRow, recording
+from uploader.ledger.writer import Writer
+
+LANES = (0, 1)
+"""Live recordings, then back-fill."""
+PARKED = 10
+"""Added to the lane of what is paused, so that claiming never looks at it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which recordings: what is None does not matter. Times in milliseconds; `since`/`until` are of discovery."""
+
+    states: tuple[State, ...] = ()
+    source: str | None = None
+    import_name: str | None = None
+    reason: str | None = None
+    overdue_before: int | None = None
+    since: int | None = None
+    until: int | None = None
+    ids: tuple[int, ...] | None = None
+
+    def where(self) -> tuple[str, list[Any]]:
+        """Return the condition and its values."""
+        parts, values = ["1"], list[Any]()
+        if self.states:
+            parts.append(f"r.state IN ({', '.join('?' * len(self.states))})")
+            values += [state.value for state in self.states]
+        if self.overdue_before is not None:
+            parts.append("r.state = 'submitted' AND r.submitted_at < ?")
+            values.append(self.overdue_before)
+        simple = (
+            ("s.name = ?", self.source), ("i.name = ?", self.import_name), ("r.reason_code = ?", self.reason),
+            ("r.discovered_at >= ?", self.since), ("r.discovered_at < ?", self.until),
+        )  # fmt: skip
+        for condition, value in simple:
+            if value is not None:
+                parts.append(condition)
+                values.append(value)
+        if self.ids is not None:
+            parts.append(f"r.n IN ({', '.join(str(int(n)) for n in self.ids)})")
+        return " AND ".join(parts), values
+
+
+class Recordings:
+    """The table of recordings. Reads see what is committed; writes are on disk when they return."""
+
+    def __init__(self, readers: ReaderPool, writer: Writer) -> None:
+        self._readers = readers
+        self._writer = writer
+        self._claims = itertools.count(1)
+
+    def claim(
+        self, states: Sequence[State], *, limit: int, now: int, import_n: int | None = None
+    ) -> list[RecordingRow]:
+        """Lease up to `limit` due recordings in `states`, live ones first.
+
+        A leased row is not returned again until it is released, moved, or swept at start-up.
+        """
+        return self._writer.write(lambda db: self._claim(db, states, limit, now, import_n))
+
+    def _claim(
+        self, db: Database, states: Sequence[State], limit: int, now: int, import_n: int | None
+    ) -> list[RecordingRow]:
+        claim, rows = next(self._claims), list[RecordingRow]()
+        only = "" if import_n is None else f" AND import_n = {int(import_n)}"
+        for lane, state in itertools.product(LANES, states):
+            found = db.execute(
+                "UPDATE recording SET claimed = ?, due_at = NULL WHERE n IN ("
+                "SELECT n FROM recording WHERE state = ? AND lane = ? AND due_at <= ?"
+                f"{only} ORDER BY due_at LIMIT ?) RETURNING n",
+                (claim, state.value, lane, now, limit - len(rows)),
+            ).fetchall()
+            rows += [changes.fetch(db, n) for (n,) in found]
+            if len(rows) >= limit:
+                break
+        return rows
+
+    def next_due(self, states: Sequence[State]) -> int | None:
+        """Return when the next recording in `states` is due, in milliseconds."""
+        with self._readers.lend() as db:
+            found = [
+                db.execute(
+                    "SELECT min(due_at) FROM recording WHERE state = ? AND lane = ? AND due_at IS NOT NULL",
+                    (state.value, lane),
+                ).fetchone()[0]
+                for lane, state in itertools.product(LANES, states)
+            ]
+        return min((due for due in found if due is not None), default=None)
+
+    def apply(self, row: RecordingRow, event: Event, *, at: int, **values: Any) -> RecordingRow:
+        """Move a row that this process has claimed, and return it as it is then. Raises RowMoved."""
+
+        def work(db: Database) -> RecordingRow:
+            changes.apply(db, row, event, at=at, claim=row.claimed, **values)
+            return changes.fetch(db, row.n)
+
+        return self._writer.write(work)
+
+    def make_ready(self, row: RecordingRow, identity: Identity, contents: Contents, *, at: int) -> RecordingRow:
+        """Judge the identity of a claimed row and make it ready, if it is new. Raises RowMoved."""
+        return make_ready(self._writer, row, identity, contents, at=at)
+
+    def supersede(self, first: RecordingRow, *, by: RecordingRow, at: int) -> None:
+        """Make `first` the duplicate of `by`, whose file takes its place; `by` is judged again. Raises RowMoved."""
+
+        def work(db: Database) -> None:
+            changes.apply(
+                db, first, Event.FOUND_SAME, at=at, claim=changes.ANY_CLAIM, duplicate_of=by.n,
+                **changes.reason_of(Reason.SAME_RECORDING),
+            )  # fmt: skip
+
+        self._writer.write(work)
+
+    def shares_staged(self, row: RecordingRow) -> bool:
+        """Say whether another recording that is on its way needs what is staged for `row`."""
+        with self._readers.lend() as db:
+            found = db.execute(
+                "SELECT 1 FROM recording WHERE content_id = ? AND claims = 1 AND n <> ? AND "
+                "json_extract(staged, '$.key') = json_extract(?, '$.key') AND state IN "
+                "('staged', 'submitting', 'unconfirmed', 'submitted')",
+                (row.content_id, row.n, row.staged),
+            ).fetchone()
+        return found is not None
+
+    def forgive_refusals(self, *, at: int) -> int:
+        """Bring back what was refused since the last success, and count none of it as a fault. Return how many.
+
+        Five equal refusals of different recordings were the account's fault.
+        """
+
+        def work(db: Database) -> int:
+            last = db.execute("SELECT coalesce(max(n), 0) FROM attempt WHERE outcome = 'accepted'").fetchone()[0]
+            numbers = db.execute(
+                "SELECT DISTINCT recording_n FROM attempt WHERE n > ? AND outcome = 'not_created' AND "
+                "cause = 'recording' ORDER BY n DESC LIMIT 100",
+                (last,),
+            ).fetchall()
+            for (n,) in numbers:
+                row = changes.fetch(db, n)
+                if row.state is State.REFUSED:
+                    changes.apply(
+                        db, row, Event.RETRIED, at=at, claim=changes.ANY_CLAIM, due_at=at, faults=0,
+                        detail="refused for the account's fault",
+                    )  # fmt: skip
+                elif row.state is State.STAGED:
+                    db.execute("UPDATE recording SET faults = max(0, faults - 1) WHERE n = ?", (n,))
+            return len(numbers)
+
+        return int(self._writer.write(work))
+
+    def release(self, row: RecordingRow, *, due_at: int | None, **values: Any) -> None:
+        """Give a claimed row back, to be claimed again at `due_at`. Raises RowMoved."""
+        self._writer.write(lambda db: changes.change(db, row, claim=row.claimed, claimed=None, due_at=due_at, **values))
+
+    def write(self, work: Callable[[Database], Any]) -> Any:
+        """Run several changes as one transaction."""
+        return self._writer.write(work)
+
+    def get(self, n: int) -> RecordingRow | None:
+        """Return the recording with number `n`."""
+        return self._one("r.n = ?", (n,))
+
+    def by_id(self, id_: str) -> RecordingRow | None:
+        """Return the recording with exactly this ledger id."""
+        return self._one("r.id = ?", (id_,))
+
+    def find(self, text: str) -> list[RecordingRow]:
+        """Return what `text` may mean: a ledger id or its beginning, an interaction id, a location."""
+        location = text.encode("utf-8", "surrogateescape")
+        with self._readers.lend() as db:
+            found = db.execute(
+                f"{SELECT_RECORDING} WHERE r.id = ? OR r.interaction_id = ? OR r.n IN "
+                "(SELECT recording_n FROM attempt WHERE interaction_id = ?) OR r.n IN "
+                "(SELECT recording_n FROM entry JOIN directory d ON d.n = directory_n "
+                "WHERE d.path = ? AND name = ?) LIMIT 2",
+                (text, text, text, *_split(location)),
+            ).fetchall()
+            if not found and text:
+                found = db.execute(
+                    f"{SELECT_RECORDING} WHERE r.id >= ? AND r.id < ? LIMIT 11", (text, text + "\uffff")
+                ).fetchall()
+            if not found and b"/" in location:
+                found = db.execute(f"{SELECT_RECORDING} WHERE r.location = ? LIMIT 11", (location,)).fetchall()
+        return [recording(values) for values in found]
+
+    def search(self, filter_: Filter, *, limit: int | None = None) -> Iterator[RecordingRow]:
+        """Return recordings in the order of discovery, a page at a time in memory."""
+        where, values = filter_.where()
+        last, left = 0, limit
+        while left is None or left > 0:
+            size = 500 if left is None else min(500, left)
+            with self._readers.lend() as db:
+                page = db.execute(
+                    f"{SELECT_RECORDING} WHERE {where} AND r.n > ? ORDER BY r.n LIMIT ?", (*values, last, size)
+                ).fetchall()
+            rows = [recording(found) for found in page]
+            yield from rows
+            if len(rows) < size:
+                return
+            last = rows[-1].n
+            left = None if left is None else left - len(rows)
+
+    def count(self, filter_: Filter) -> int:
+        """Return how many recordings `filter_` means."""
+        where, values = filter_.where()
+        with self._readers.lend() as db:
+            found = db.execute(
+                "SELECT count(*) FROM recording r JOIN source s ON s.n = r.source_n LEFT JOIN import i "
+                f"ON i.n = r.import_n AND r.import_n > 0 WHERE {where}",
+                values,
+            ).fetchone()
+        return int(found[0])
+
+    def counts(self, *, import_n: int | None = None, source_n: int | None = None) -> dict[State, int]:
+        """Return how many recordings are in each state; every state is there."""
+        where, values = ["1"], list[int]()
+        if import_n is not None:
+            where.append("import_n = ?")
+            values.append(import_n)
+        if source_n is not None:
+            where.append("source_n = ?")
+            values.append(source_n)
+        with self._readers.lend() as db:
+            found = db.execute(
+                f"SELECT state, sum(count) FROM tally WHERE {' AND '.join(where)} GROUP BY state", values
+            ).fetchall()
+        return dict.fromkeys(State, 0) | {State(state): count for state, count in found}
+
+    def reasons(self, filter_: Filter) -> list[tuple[str, str, int]]:
+        """Return state, reason code and count, the most frequent first."""
+        where, values = filter_.where()
+        with self._readers.lend() as db:
+            return db.execute(
+                "SELECT r.state, r.reason_code, count(*) AS c FROM recording r JOIN source s ON s.n = r.source_n "
+                "LEFT JOIN import i ON i.n = r.import_n AND r.import_n > 0 "
+                f"WHERE {where} AND r.reason_code IS NOT NULL GROUP BY 1, 2 ORDER BY c DESC, 2",
+                values,
+            ).fetchall()
+
+    def held(self) -> dict[str, int]:
+        """Return how many recordings are held, by reason code."""
+        with self._readers.lend() as db:
+            return dict(
+                db.execute(
+                    "SELECT held, count(*) FROM recording WHERE held IS NOT NULL GROUP BY held ORDER BY held"
+                ).fetchall()
+            )
+
+    def oldest_waiting(self) -> int | None:
+        """Return when the oldest recording was discovered that is on its way and not held."""
+        with self._readers.lend() as db:
+            found = db.execute(
+                "SELECT min(discovered_at) FROM recording WHERE state IN ('discovered', 'ready', 'staged') "
+                "AND held IS NULL"
+            ).fetchone()
+        return None if found[0] is None else int(found[0])
+
+    def history(self, n: int) -> list[HistoryRow]:
+        """Return all that happened to recording `n`, oldest first."""
+        with self._readers.lend() as db:
+            found = db.execute(
+                "SELECT at, event, state, detail FROM history WHERE recording_n = ? ORDER BY n", (n,)
+            ).fetchall()
+        return [HistoryRow(at=at, event=event, state=state, detail=detail) for at, event, state, detail in found]
+
+    def _one(self, condition: str, values: tuple[Any, ...]) -> RecordingRow | None:
+        with self._readers.lend() as db:
+            found = db.execute(f"{SELECT_RECORDING} WHERE {condition}", values).fetchone()
+        return None if found is None else recording(found)
+
+
+def _split(location: bytes) -> tuple[bytes, bytes]:
+    folder, _, name = location.rpartition(b"/")
+    return folder, name
+
+
+__all__ = ["LANES", "PARKED", "RECORDING_COLUMNS", "Filter", "Recordings"]

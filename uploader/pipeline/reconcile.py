@@ -1,0 +1,288 @@
+"""Requests of unknown outcome: looked for in the listing, adopted, sent again, or held.
+
+What is decided is in `domain.matching`; this gathers what the decision needs. A repeat is allowed
+only when every open attempt of a recording is proved absent; a hold is provisional and judged again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from uploader.domain.lifecycle import Event
+from uploader.domain.matching import Decision, Kind, Look, Open, candidates, decide, is_
+from uploader.domain.reasons import REASONS, Reason
+from uploader.domain.recording import State
+from uploader.domain.visibility import Learned, belongs, proves_absence, wait_seconds
+from uploader.domain.walk import Window, cover, windows_for
+from uploader.errors import RowMoved
+from uploader.ledger.attempts import OpenAttempt
+from uploader.ledger.changes import ANY_CLAIM, apply, change
+from uploader.ledger.ledger import Ledger
+from uploader.ledger.rows import AttemptRow, RecordingRow, from_ms, to_ms
+from uploader.pipeline.listing import Listing, Reading, attempted_at, particulars_of
+from uploader.platform.clock import Clock
+
+log = structlog.get_logger()
+
+EARLY_LOOKS_SECONDS = (1.0, 4.0, 15.0, 40.0)
+"""Before the wait is over a look can only find; most lost answers are found by the first."""
+HELD_LOOKS_SECONDS = (60.0, 300.0, 3600.0)
+"""A hold is judged again after a minute, five minutes, then hourly, or when something was learned."""
+CONTROL_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One recording with open attempts, oldest first."""
+
+    row: RecordingRow
+    attempts: tuple[AttemptRow, ...]
+
+    @property
+    def open(self) -> Open:
+        """Return it as the decision needs it."""
+        newest = self.attempts[-1]
+        return Open(
+            sent=particulars_of(self.row, newest),
+            since=from_ms(self.attempts[0].started_at),
+            fetched_to_end=any(a.fetched_at is not None for a in self.attempts),
+        )
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """Return every window in which one of its interactions may show."""
+        found = [
+            window
+            for attempt in self.attempts
+            for window in windows_for(particulars_of(self.row, attempt).start_time, attempted_at(attempt))
+        ]
+        return tuple(dict.fromkeys(found))
+
+
+class Reconciler:
+    """Settles unconfirmed recordings. Used by one thread."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        listing: Listing,
+        clock: Clock,
+        wait_seconds: float,
+        resubmit_unproven: bool,
+        poll_seconds: float,
+    ) -> None:
+        self._ledger = ledger
+        self._listing = listing
+        self._clock = clock
+        self._configured_wait = wait_seconds
+        self._resubmit_unproven = resubmit_unproven
+        self._poll_ms = int(poll_seconds * 1000)
+        self._known_since: dict[int, float] = {}
+        """When this process first saw each attempt open: waits count in run time only."""
+        self._learned_at_last = listing.learned
+
+    def seconds_to_next(self) -> float | None:
+        """Return when something is due; None when nothing is open."""
+        now = to_ms(self._clock.now())
+        dues = [case.row.due_at or now for case in self._cases() if case.row.state is State.UNCONFIRMED]
+        dues += [a.attempt.recheck_at for a in self._ledger.attempts.open_attempts() if a.attempt.recheck_at]
+        return max(0.0, (min(dues) - now) / 1000) if dues else None
+
+    def run_once(self) -> int:
+        """Look for what is due; return how many recordings were settled. Raises what the listing raises."""
+        cases, now = self._cases(), to_ms(self._clock.now())
+        learned = self._listing.learned != self._learned_at_last
+        due = [c for c in cases if c.row.state is State.UNCONFIRMED and (learned or (c.row.due_at or now) <= now)]
+        watched = [c for c in cases if any((a.recheck_at or now + 1) <= now for a in c.attempts)]
+        if not due and not watched:
+            return 0
+        windows = cover([*self._wanted([*due, *watched]), *self._controls(due)])
+        began = self._clock.monotonic()
+        first = [self._listing.read(window) for window in windows]
+        second = [self._listing.read(window) for window in windows]
+        self._learned_at_last = self._listing.learned
+        # Read again what is open: an answer may have come while the listing was read.
+        cases = self._cases()
+        wanted = {c.row.n for c in due}
+        settled = sum(
+            self._judge(case, cases, first, second, began)
+            for case in cases
+            if case.row.n in wanted and case.row.state is State.UNCONFIRMED
+        )
+        for case in watched:
+            self._recheck(case, cases, first, second)
+        return settled
+
+    def _cases(self) -> list[Case]:
+        found: dict[int, list[OpenAttempt]] = {}
+        monotonic = self._clock.monotonic()
+        for one in self._ledger.attempts.open_attempts():
+            found.setdefault(one.recording.n, []).append(one)
+            self._known_since.setdefault(one.attempt.n, monotonic)
+        return [
+            Case(
+                row=group[0].recording,
+                attempts=tuple(sorted((o.attempt for o in group), key=lambda a: a.number)),
+            )
+            for group in found.values()
+        ]
+
+    @staticmethod
+    def _wanted(cases: Iterable[Case]) -> list[Window]:
+        return [window for case in cases for window in case.windows]
+
+    def _controls(self, due: Sequence[Case]) -> list[Window]:
+        """Return windows of own acceptances that no listing has shown yet, while there is no proof without."""
+        learned = self._listing.learned
+        unproven = [c for c in due if not _could_be_proven(c, learned)]
+        if not unproven:
+            return []
+        since = to_ms(self._clock.now()) - CONTROL_DAYS * 24 * 3600 * 1000
+        fresh = self._ledger.attempts.unlisted(since=since, limit=3)
+        return [
+            window
+            for one in fresh
+            for window in windows_for(
+                None if one.attempt.call_start is None else from_ms(one.attempt.call_start),
+                attempted_at(one.attempt),
+            )
+        ]
+
+    def _judge(self, case: Case, cases: list[Case], first: list[Reading], second: list[Reading], began: float) -> int:
+        mine = set(case.windows)
+        ours_first = [r for r in first if _serves(r, mine)]
+        ours_second = [r for r in second if _serves(r, mine)]
+        decision = self._decide(case, cases, ours_first, ours_second, began)
+        try:
+            return self._act(case, decision)
+        except RowMoved:
+            return 0
+
+    def _decide(
+        self, case: Case, cases: list[Case], first: list[Reading], second: list[Reading], began: float
+    ) -> Decision:
+        learned = self._listing.learned
+        wait = wait_seconds(self._configured_wait, learned.lags_seconds)
+        look = self._look(case, cases, first, second, learned)
+        waited = all(began - self._known_since[a.n] >= wait for a in case.attempts)
+        proof = all(
+            proves_absence(
+                learned,
+                start=case.open.sent.start_time,
+                attempted_at=[attempted_at(a) for a in case.attempts],
+                walked=[r.walked for r in readings],
+                known=[known for r in readings for known in self._listing.known_in(r)],
+                wait=wait,
+            )
+            for readings in (first, second)
+        )
+        return decide(
+            case.open,
+            Look(
+                first=look.first, second=look.second, first_seen=look.first_seen, claimed=look.claimed,
+                rivals=look.rivals, complete=look.complete, proof=proof, waited=waited,
+            ),
+            learned.echo,
+        )  # fmt: skip
+
+    def _look(
+        self, case: Case, cases: list[Case], first: list[Reading], second: list[Reading], learned: Learned
+    ) -> Look:
+        shown = [tuple(one for r in readings for one in r.survey.listed) for readings in (first, second)]
+        ids = {one.interaction_id for part in shown for one in part}
+        seen = self._ledger.books.first_seen(ids)
+        return Look(
+            first=shown[0],
+            second=shown[1],
+            first_seen={id_: from_ms(at) for id_, at in seen.items()},
+            claimed=self._ledger.attempts.owners(ids).keys(),
+            rivals=[other.open for other in cases if other.row.n != case.row.n],
+            complete=bool(first) and all(r.survey.complete for r in (*first, *second)),
+            proof=False,
+            waited=False,
+        )
+
+    def _act(self, case: Case, decision: Decision) -> int:
+        row, now = case.row, to_ms(self._clock.now())
+        if decision.kind is Kind.ADOPT:
+            self._ledger.attempts.tie(
+                case.attempts[-1].n, str(decision.interaction_id), at=now, event=Event.MATCHED,
+                track_at=now + self._poll_ms,
+            )  # fmt: skip
+            log.info("recording.matched", id=row.id, attempt=case.attempts[-1].number)
+            return 1
+        unproven = decision.kind is Kind.HOLD and decision.reason is Reason.NO_PROOF
+        if decision.kind is Kind.SEND_AGAIN or (unproven and self._resubmit_unproven):
+            how = "the listing does not have it" if decision.kind is Kind.SEND_AGAIN else "on_unconfirmed = resubmit"
+            self._ledger.recordings.write(
+                lambda db: apply(db, row, Event.CLEARED, at=now, claim=ANY_CLAIM, due_at=now, cleared=1, detail=how)
+            )
+            log.warning("recording.to_be_sent_again", id=row.id, proved=decision.kind is Kind.SEND_AGAIN)
+            return 1
+        self._hold(case, decision, now)
+        return 0
+
+    def _hold(self, case: Case, decision: Decision, now: int) -> None:
+        row, reason = case.row, decision.reason or Reason.NO_PROOF
+        held = None if reason is Reason.LOOKING else reason.value
+        if held is not None and row.held != held:
+            log.warning(
+                "recording.held", id=row.id, source=row.source, reason=held, candidates=len(decision.candidates)
+            )
+        due = now + int(self._next_look_seconds(case, held is not None) * 1000)
+        sentence = REASONS[reason][0]
+        if decision.candidates:
+            sentence += f" ({', '.join(decision.candidates[:5])})"
+        looks = 0 if row.held is None and held is not None else row.looks + 1
+        self._ledger.recordings.write(
+            lambda db: change(
+                db, row, claim=ANY_CLAIM, held=held, due_at=due, looks=looks, reason_code=reason.value, reason=sentence
+            )
+        )
+
+    def _next_look_seconds(self, case: Case, is_held: bool) -> float:  # noqa: FBT001 (private)
+        if is_held:
+            looks = 0 if case.row.held is None else case.row.looks
+            return HELD_LOOKS_SECONDS[min(looks, len(HELD_LOOKS_SECONDS) - 1)]
+        wait = wait_seconds(self._configured_wait, self._listing.learned.lags_seconds)
+        elapsed = self._clock.monotonic() - max(self._known_since[a.n] for a in case.attempts)
+        until_proof = max(0.05, wait - elapsed)
+        early = next((s for s in EARLY_LOOKS_SECONDS if s > elapsed), wait)
+        return min(until_proof, max(0.05, early - elapsed))
+
+    def _recheck(self, case: Case, cases: list[Case], first: list[Reading], second: list[Reading]) -> None:
+        """Look again for the open attempts of a recording that is settled: a second one is reported."""
+        if case.row.state is State.UNCONFIRMED:
+            return
+        mine = set(case.windows)
+        ours = [r for r in first if _serves(r, mine)], [r for r in second if _serves(r, mine)]
+        look = self._look(case, cases, *ours, self._listing.learned)
+        echo = self._listing.learned.echo
+        found = candidates(case.open, look.second, look, echo, is_) if look.complete else ()
+        now = to_ms(self._clock.now())
+        for attempt in case.attempts:
+            if (attempt.recheck_at or now + 1) > now:
+                continue
+            if len(found) == 1:
+                self._ledger.attempts.report_double(attempt.n, found[0].interaction_id, at=now)
+                log.error("recording.double", id=case.row.id, attempt=attempt.number)
+                return
+            self._ledger.attempts.rechecked(attempt.n, at=now)
+
+
+def _serves(reading: Reading, windows: set[Window]) -> bool:
+    """Say whether a reading covers one of these windows whole."""
+    window = reading.survey.window
+    return any(window.start <= w.start and w.end <= window.end for w in windows)
+
+
+def _could_be_proven(case: Case, learned: Learned) -> bool:
+    start = case.open.sent.start_time
+    return all(
+        any(belongs(learned, window=w, start=start, created=attempted_at(a)) for w in case.windows)
+        for a in case.attempts
+    )

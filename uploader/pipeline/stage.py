@@ -1,0 +1,136 @@
+"""The second step: where the service will fetch a recording, and the URL it is given.
+
+Three ways: served in place by this program, copied to a bucket, or signed where it lies in one.
+URLs are minted at the moment of submission and never kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Protocol
+
+from uploader.ledger.rows import RecordingRow
+from uploader.media.formats import content_type, true_extension
+from uploader.pipeline.intake import media_from_json
+from uploader.pipeline.places import BucketPlace
+from uploader.platform.s3 import Bucket
+from uploader.staging.builtin import UrlSigner
+from uploader.staging.s3 import S3Stager, StagedObject
+
+
+class Stager(Protocol):
+    """Makes recordings fetchable. Raises RecordingFault, StoreUnavailable, ServiceRefusal."""
+
+    def stage(self, row: RecordingRow) -> str:
+        """Bring the recording to where it can be fetched; return what `url` needs, as JSON."""
+
+    def needs_renewal(self, row: RecordingRow) -> bool:
+        """Say whether a repeat must be staged anew, so that older URLs lead nowhere."""
+
+    def url(self, row: RecordingRow, *, attempt: int) -> str:
+        """Mint the URL for one attempt."""
+
+    def remove(self, row: RecordingRow) -> None:
+        """Take back what was staged."""
+
+
+class BuiltinStager:
+    """This program serves the file itself; revoking is done per attempt in the ledger."""
+
+    def __init__(self, signer: UrlSigner, *, lifetime_seconds: int) -> None:
+        self._signer = signer
+        self._lifetime_seconds = lifetime_seconds
+
+    def stage(self, row: RecordingRow) -> str:
+        """Return the true extension; the file stays where it is."""
+        return json.dumps({"extension": true_extension(media_from_json(row.media or "{}"))})
+
+    def needs_renewal(self, row: RecordingRow) -> bool:
+        """Every attempt has a URL of its own."""
+        return False
+
+    def url(self, row: RecordingRow, *, attempt: int) -> str:
+        """Sign the path of this attempt."""
+        extension = json.loads(row.staged or "{}")["extension"]
+        return self._signer.sign(row.id, attempt, extension, lifetime_seconds=self._lifetime_seconds).url
+
+    def remove(self, row: RecordingRow) -> None:
+        """Leave the file alone: it is the source's."""
+
+
+class BucketStager:
+    """Local files are copied to a bucket under their content's hash."""
+
+    def __init__(self, stager: S3Stager, *, lifetime_seconds: int) -> None:
+        self._stager = stager
+        self._lifetime_seconds = lifetime_seconds
+
+    def stage(self, row: RecordingRow) -> str:
+        """Upload the file; a repeat gets a key of its own, and the older copy is deleted."""
+        if row.sha256 is None:
+            raise RuntimeError("a local recording has a SHA-256 once it is ready")
+        facts = media_from_json(row.media or "{}")
+        staged = self._stager.stage(
+            path=row.location,
+            stamp=row.stamp,
+            sha256=row.sha256.hex(),
+            extension=true_extension(facts),
+            content_type=content_type(facts),
+            generation=_generation(row),
+        )
+        return json.dumps(asdict(staged) | {"generation": _generation(row)})
+
+    def needs_renewal(self, row: RecordingRow) -> bool:
+        """Say whether what is staged was given out by an attempt before."""
+        return bool(row.staged) and json.loads(row.staged or "{}")["generation"] != _generation(row)
+
+    def url(self, row: RecordingRow, *, attempt: int) -> str:
+        """Sign for the copy."""
+        return self._stager.url(_object(row), lifetime_seconds=self._lifetime_seconds).url
+
+    def remove(self, row: RecordingRow) -> None:
+        """Delete the copy. Whether another recording shares it is the caller's to know."""
+        if row.staged:
+            self._stager.remove(_object(row))
+
+
+class InPlaceStager:
+    """Objects of an S3 source are signed where they lie."""
+
+    def __init__(self, bucket: Bucket, place: BucketPlace, *, lifetime_seconds: int) -> None:
+        self._bucket = bucket
+        self._place = place
+        self._lifetime_seconds = lifetime_seconds
+
+    def stage(self, row: RecordingRow) -> str:
+        """Return that nothing is copied."""
+        return json.dumps({"in_place": True})
+
+    def needs_renewal(self, row: RecordingRow) -> bool:
+        """There is one object and one key."""
+        return False
+
+    def url(self, row: RecordingRow, *, attempt: int) -> str:
+        """Sign for the source's own object."""
+        key = self._place.key(row.location)
+        return self._bucket.presign_get(key, lifetime_seconds=self._lifetime_seconds).url
+
+    def remove(self, row: RecordingRow) -> None:
+        """Leave the object alone: it is the source's."""
+
+
+def _generation(row: RecordingRow) -> int:
+    """Return 0 until an outcome was unknown; each repeat after that has its own."""
+    return row.attempts if row.cleared else 0
+
+
+def _object(row: RecordingRow) -> StagedObject:
+    document: Mapping[str, object] = json.loads(row.staged or "{}")
+    return StagedObject(
+        bucket=str(document["bucket"]),
+        key=str(document["key"]),
+        size_bytes=int(str(document["size_bytes"])),
+        etag=str(document["etag"]),
+    )

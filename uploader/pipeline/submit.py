@@ -1,0 +1,197 @@
+"""The third step: one POST of one recording, in the order that makes it exactly once.
+
+Gate and limiter come before this step. Here: the file is still the one, the token is good, the
+URL is minted, intent and attempt are on disk, then the POST with nothing between; then its outcome
+is written to its attempt first.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from random import random
+from typing import Protocol
+
+import structlog
+
+from uploader.domain.gates import Why
+from uploader.domain.lifecycle import Event
+from uploader.domain.outcome import Cause, Kind, Outcome
+from uploader.domain.reasons import Reason
+from uploader.domain.retry import RetryPolicy, next_delay
+from uploader.errors import RecordingFault
+from uploader.ledger.attempts import Obstacle, Refusal
+from uploader.ledger.changes import reason_of
+from uploader.ledger.ledger import Ledger
+from uploader.ledger.rows import AttemptRow, RecordingRow, to_ms
+from uploader.pipeline.places import Place
+from uploader.pipeline.stage import Stager
+from uploader.platform.clock import Clock
+from uploader.zoom.auth import TokenKeeper
+from uploader.zoom.client import ZoomClient
+
+log = structlog.get_logger()
+
+TWIN_WAIT_MS = 2000
+FIRST_LOOK_MS = 1500
+"""How soon after its acceptance the tracker first looks for an interaction."""
+
+
+class Learner(Protocol):
+    """What is told of each outcome: the governor."""
+
+    def saw_submission(self, outcome: Outcome, recording_n: int) -> Why | None:
+        """Learn from an outcome; return why the submit gate closed, if it did."""
+
+    def day(self) -> str:
+        """Return the UTC day that a submission counts for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """What the settings say of sending. `attempts` counts what is the recording's own fault."""
+
+    account_id: str
+    api_url: str
+    idempotency_key: bool
+    attempts: int
+    retry: RetryPolicy
+
+
+class Submission:
+    """Sends staged rows."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        client: ZoomClient,
+        tokens: TokenKeeper,
+        governor: Learner,
+        clock: Clock,
+        sending: Sending,
+    ) -> None:
+        self._ledger = ledger
+        self._client = client
+        self._tokens = tokens
+        self._governor = governor
+        self._clock = clock
+        self._sending = sending
+
+    def step(self, row: RecordingRow, place: Place, stager: Stager) -> RecordingRow | None:
+        """Send one claimed, staged row. Returns it when it must be staged anew, else None.
+
+        Raises RowMoved, and before the intent is written ServiceRefusal, TokenUnavailable, RateLimited,
+        and what place and stager raise.
+        """
+        if not self._is_still_it(row, place) or self._is_in_doubt(row):
+            return None
+        if stager.needs_renewal(row):
+            return self._unstage(row, stager)
+        token = self._tokens.token()
+        url = stager.url(row, attempt=row.attempts + 1)
+        self._ledger.remember_account(account_id=self._sending.account_id, api_url=self._sending.api_url)
+        if row.attempts:
+            self._ledger.attempts.revoke(row.n, at=self._now())
+        begun = self._ledger.attempts.begin(row, at=self._now(), day=self._governor.day(), staged_key=_staged_key(row))
+        if isinstance(begun, Obstacle):
+            self._wait(row, begun)
+            return None
+        attempt, row = begun
+        outcome = self._client.submit(
+            json.loads(row.body or "{}"),
+            download_url=url,
+            token=token,
+            idempotency_key=row.id if self._sending.idempotency_key else None,
+        )
+        if outcome.cause is Cause.TOKEN:
+            self._tokens.reject(token)
+        self._settle(attempt, row, outcome)
+        return None
+
+    def _now(self) -> int:
+        return to_ms(self._clock.now())
+
+    def _is_still_it(self, row: RecordingRow, place: Place) -> bool:
+        """Stat the file again just before it is sent."""
+        try:
+            stamp = place.stamp(row.location)
+        except RecordingFault as fault:
+            self._ledger.recordings.apply(
+                row, Event.FAULTED, at=self._now(), **reason_of(Reason(fault.code), str(fault))
+            )
+            return False
+        if stamp == row.stamp:
+            return True
+        # Gone or another: the intake knows what to do with either.
+        self._ledger.recordings.apply(
+            row, Event.CHANGED, at=self._now(), due_at=self._now(), detail="the file changed before it was sent"
+        )
+        return False
+
+    def _is_in_doubt(self, row: RecordingRow) -> bool:
+        """After a restore, what is older than the doubt is looked for before it is sent."""
+        since, found = self._ledger.doubt
+        if since is None or found is None or row.attempts or row.cleared:
+            return False
+        if min(row.mtime_ns // 1_000_000, row.discovered_at) >= found:
+            return False
+        self._ledger.attempts.doubt(row, since=since, at=self._now())
+        return True
+
+    def _unstage(self, row: RecordingRow, stager: Stager) -> RecordingRow:
+        """Take the older copy away, so that its URL leads nowhere, and stage anew."""
+        if not self._ledger.recordings.shares_staged(row):
+            stager.remove(row)
+        return self._ledger.recordings.apply(
+            row, Event.UNSTAGED, at=self._now(), claimed=row.claimed, detail="older URLs were revoked"
+        )
+
+    def _wait(self, row: RecordingRow, obstacle: Obstacle) -> None:
+        if obstacle is Obstacle.TWIN:
+            why = reason_of(Reason.TWIN)
+            self._ledger.recordings.release(row, due_at=self._now() + TWIN_WAIT_MS, **why)
+            log.info("recording.waits_for_twin", id=row.id)
+
+    def _settle(self, attempt: AttemptRow, row: RecordingRow, outcome: Outcome) -> None:
+        closed = self._governor.saw_submission(outcome, row.n)
+        after = self._ledger.attempts.finish(
+            attempt.n,
+            outcome,
+            at=self._now(),
+            refusal=self._refusal(row, outcome, closed),
+            track_at=self._now() + FIRST_LOOK_MS,
+        )
+        level = log.info if outcome.kind is Kind.ACCEPTED else log.warning
+        level(
+            "recording.sent",
+            id=row.id,
+            source=row.source,
+            attempt=attempt.number,
+            outcome=outcome.kind.value,
+            cause=outcome.cause.value,
+            status=outcome.status,
+            state=after.state.value,
+        )
+        if closed is Why.EQUAL_REFUSALS:
+            self._take_back(row)
+
+    def _refusal(self, row: RecordingRow, outcome: Outcome, closed: Why | None) -> Refusal:
+        """Decide when a recording goes again whose request created nothing, or that it does not."""
+        own = outcome.cause is Cause.RECORDING and closed is None
+        if own and row.faults + 1 >= self._sending.attempts:
+            return Refusal(due_at=None, at_fault=True, final=True, reason=outcome.message)
+        waits = own or outcome.cause is Cause.TRANSPORT
+        delay = next_delay(self._sending.retry, row.faults + 1, random()) if waits else None
+        due = self._now() + (int(delay.total_seconds() * 1000) if delay else 0)
+        return Refusal(due_at=due, at_fault=own, reason=outcome.message if own else None)
+
+    def _take_back(self, row: RecordingRow) -> None:
+        """Five equal refusals in a row are the account's fault: none of them counts as a recording's."""
+        count = self._ledger.recordings.forgive_refusals(at=self._now())
+        log.warning("recording.refusals_taken_back", id=row.id, count=count)
+
+
+def _staged_key(row: RecordingRow) -> str | None:
+    key = json.loads(row.staged or "{}").get("key")
+    return str(key) if key else None

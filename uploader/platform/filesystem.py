@@ -1,0 +1,87 @@
+"""What the operating system says of files and mounts; knows nothing of recordings in the ledger."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+from uploader.domain.recording import Stamp
+
+NETWORK_TYPES = frozenset(
+    {
+        "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "ncpfs", "ocfs2",
+        "gfs2", "beegfs", "fuse.sshfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.bindfs",
+        "fuse.davfs", "fuse.curlftpfs", "fuse.goofys", "fuse.mount-s3",
+    }
+)  # fmt: skip
+"""File systems on which other hosts write without an event here, and locks cannot be relied on."""
+
+_CHUNK_BYTES = 1024 * 1024
+
+
+def mount_type(path: str | os.PathLike[str]) -> str:
+    """Return the type of the file system that `path` (or its nearest existing parent) lies on."""
+    at = Path(path).absolute()
+    while not at.exists() and at != at.parent:
+        at = at.parent
+    target = os.fsencode(at.resolve())
+    best, kind = b"", "unknown"
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return kind
+    for line in lines:
+        left, _, right = line.partition(b" - ")
+        point = left.split(b" ")[4].replace(b"\\040", b" ")
+        inside = point in {b"/", target} or target.startswith(point + b"/")
+        if inside and len(point) >= len(best):
+            best, kind = point, os.fsdecode(right.split(b" ")[0])
+    return kind
+
+
+def is_network(path: str | os.PathLike[str]) -> bool:
+    """Say whether `path` lies on a file system that other hosts write to."""
+    return mount_type(path) in NETWORK_TYPES
+
+
+def free_bytes(path: str | os.PathLike[str]) -> int:
+    """Return the bytes that an unprivileged process can still write beside `path`."""
+    stat = os.statvfs(path)
+    return stat.f_bavail * stat.f_frsize
+
+
+def stamp_of(stat: os.stat_result) -> Stamp:
+    """Return by which values this file is known to be unchanged."""
+    return Stamp(size_bytes=stat.st_size, mtime_ns=stat.st_mtime_ns, inode=stat.st_ino)
+
+
+def sha256_of(path: bytes, *, expected: Stamp) -> bytes | None:
+    """Return the digest of the file, or None when it is not, or no longer, the file of `expected`.
+
+    Raises OSError as the system gives it.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (names are bytes)
+        if stamp_of(os.fstat(file.fileno())) != expected:
+            return None
+        buffer = memoryview(bytearray(_CHUNK_BYTES))
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+        if stamp_of(os.fstat(file.fileno())) != expected:
+            return None
+    return digest.digest()
+
+
+def read_small(path: bytes, *, limit: int) -> bytes:
+    """Return the file's content, at most `limit` + 1 bytes of it. Raises OSError."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(limit + 1)
+
+
+def is_gone(error: OSError) -> bool:
+    """Say whether `error` means that the file is not there (rather than out of reach)."""
+    return error.errno in {errno.ENOENT, errno.ENOTDIR}

@@ -1,0 +1,74 @@
+"""One HTTP connection with the limits that uvicorn leaves out; knows nothing of what is served."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from uploader.web.peer import Peer
+
+
+class LimitedProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1 over h11, with a deadline for each request's head and a hard cap on connections.
+
+    uvicorn answers 503 above its own limit, but keeps any number of silent connections. Each connection
+    puts its `Peer` into the ASGI state as `peer`.
+    """
+
+    peer: Peer
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        head_seconds: float,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._head_seconds = head_seconds
+        self._head_deadline: asyncio.TimerHandle | None = None
+        self._cap = 2 * (config.limit_concurrency or 1)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection, or drop it when there are twice as many as are answered."""
+        super().connection_made(transport)
+        self.peer = Peer(transport)
+        self.app_state = {**self.app_state, "peer": self.peer}
+        # a write counts as done only when the kernel has it: memory stays at one chunk a connection
+        transport.set_write_buffer_limits(high=0)
+        if len(self.connections) > self._cap:
+            transport.abort()
+            return
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; while they do not make a whole head the deadline stands."""
+        between_requests = self._idle()
+        super().data_received(data)
+        if not self._idle():
+            self._head_arrived()
+        elif between_requests and self._head_deadline is None:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the peer first, while the socket can still be asked."""
+        self._head_arrived()
+        self.peer.lost(orderly=exc is None)
+        super().connection_lost(exc)
+
+    def _idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _await_head(self) -> None:
+        self._head_deadline = self.loop.call_later(self._head_seconds, self.transport.abort)
+
+    def _head_arrived(self) -> None:
+        if self._head_deadline is not None:
+            self._head_deadline.cancel()
+            self._head_deadline = None

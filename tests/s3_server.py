@@ -6,6 +6,7 @@ checks no signature. One process of each serves the whole session.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -19,7 +20,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,15 @@ from typing import Any
 import pytest
 
 START_SECONDS = 60
+_PORTS = (
+    "master.port",
+    "master.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+    "s3.port.grpc",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,15 +163,15 @@ def _program(name: str, package: str) -> str:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Find ports that nobody has; all are held until the last is found."""
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
-    finally:
-        for one in held:
-            one.close()
+    """Find ports that nobody has, below those that outgoing connections are given."""
+    found: list[int] = []
+    while len(found) < count:
+        port = 12_000 + secrets.randbelow(20_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in found:
+                found.append(port)
+    return found
 
 
 def _answers(url: str, ca_file: Path | None, status: int) -> bool:
@@ -181,7 +190,7 @@ def _wait_until(ready, process: subprocess.Popen, log: Path) -> None:
         pause.wait(0.1)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _running(command: list[str], *, log: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     with (
@@ -218,10 +227,7 @@ def _identities() -> str:
     )
 
 
-def _weed_command(folder: Path, http_port: int, https_port: int) -> list[str]:
-    names = ["master.port", "master.port.grpc", "volume.port", "volume.port.grpc"]
-    names += ["filer.port", "filer.port.grpc", "s3.port.grpc"]
-    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+def _weed_command(folder: Path, http_port: int, https_port: int, ports: dict[str, int]) -> list[str]:
     flags = {
         "dir": folder / "data",
         "ip": "127.0.0.1",
@@ -263,10 +269,11 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S3Server
         blob.write_to_path(folder / "server.pem", append=index > 0)
     (folder / "identities.json").write_text(_identities())
     (folder / "data").mkdir()
-    http_port, https_port = _free_ports(2)
+    http_port, https_port, *others = _free_ports(2 + len(_PORTS))
+    ports = dict(zip(_PORTS, others, strict=True))
     plain = S3Server(endpoint_url=f"http://127.0.0.1:{http_port}")
     secure = S3Server(endpoint_url=f"https://127.0.0.1:{https_port}", ca_file=ca_file)
-    command = _weed_command(folder, http_port, https_port)
+    command = _weed_command(folder, http_port, https_port, ports)
     one_volume = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
     try:
         with _running(command, log=folder / "weed.log", environment=one_volume) as process:
@@ -281,6 +288,8 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S3Server
         plain.close()
         secure.close()
         shutil.rmtree(folder, ignore_errors=True)
+        for name in ("master", "volume", "filer", "s3"):  # it puts these there whatever it is told
+            Path(f"/tmp/seaweedfs-{name}-grpc-{ports[f'{name}.port.grpc']}.sock").unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")

@@ -116,7 +116,7 @@ class _Names(click.ParamType[tuple[str, ...]]):
 @click.option("--fault-on", type=_Names(*Operation), default="post", show_default=True)
 @click.option("--seed", type=int, help="Makes faults repeatable.")
 @click.option("--slow-seconds", type=_Duration(), default="2s", show_default=True)
-@click.option("--date-axis", type=click.Choice(list(DateAxis)), default=DateAxis.START_TIME, show_default=True)
+@click.option("--date-axis", type=click.Choice([axis.value for axis in DateAxis]), default="start_time")
 @click.option("--list-lag", type=_Duration(), default="0s", help="How long the listing hides a new one.")
 @click.option("--ca", type=click.Path(path_type=Path), help="Further CAs for https download URLs.")
 @common_options
@@ -173,7 +173,7 @@ def _config(place: Place, state: Path | None, options: dict[str, Any]) -> Sandbo
             seed=options["seed"],
         ),
         slow_seconds=options["slow_seconds"],
-        date_axis=options["date_axis"],
+        date_axis=DateAxis(options["date_axis"]),
         list_lag_seconds=options["list_lag"],
         ca_file=options["ca"],
         state_path=state or place.state,
@@ -211,4 +211,6 @@ def _signals_held() -> Iterator[set[signal.Signals]]:
     try:
         yield held
     finally:
+        while signal.sigtimedwait(held, 0) is not None:
+            pass  # a second Ctrl-C has come while it ended; it would count as an interruption
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

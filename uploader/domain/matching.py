@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 
 from uploader.domain.echo import ECHO_FIELDS, NUMBER_FIELDS, Echo, agrees
 from uploader.domain.interaction import Particulars, format_time
@@ -23,6 +24,8 @@ CLOCK_CHANGES = (timedelta(0), timedelta(minutes=30), timedelta(hours=1))
 """By how much a time zone's offset differs between winter and summer."""
 ROUNDING = timedelta(seconds=60)
 """A start time may be cut to the minute where all that was observed were whole minutes."""
+SKEW = timedelta(minutes=5)
+"""How far our clock may be from the service's."""
 SAME_DIGITS = 7
 """Numbers that end in the same digits may be one number, written nationally and internationally."""
 
@@ -101,18 +104,21 @@ def _shows_unsent(sent: Particulars, listed: Listed, echo: Echo) -> bool:
     )
 
 
-def resembles(sent: Particulars, listed: Listed, echo: Echo) -> bool:
+def resembles(sent: Particulars, listed: Listed, echo: Echo, *, since: datetime) -> bool:
     """Say whether a repeat would be rash: start time and numbers do not clearly differ.
 
     Only these rule an interaction out; names, dispositions and languages are changed by people and by
     the analysis. What was learned from a few may not hold for all values, hence allowed are a clock
-    change, a cut to the minute, numbers written otherwise, and swapped ones.
+    change, a cut to the minute, numbers written otherwise, and swapped ones; and a start after
+    `since`, when the first attempt began, which may be the time of the import.
     """
-    return not (_starts_differ(sent, listed, echo) or _numbers_differ(sent, listed, echo))
+    return not (_starts_differ(sent, listed, echo, since) or _numbers_differ(sent, listed, echo))
 
 
-def _starts_differ(sent: Particulars, listed: Listed, echo: Echo) -> bool:
+def _starts_differ(sent: Particulars, listed: Listed, echo: Echo, since: datetime) -> bool:
     if sent.start_time is None or listed.start_time is None or not echo.proven("start_time"):
+        return False
+    if listed.start_time >= since - SKEW:
         return False
     apart = abs(echo.start_error(sent.start_time, listed.start_time))
     return all(abs(apart - change) > ROUNDING for change in CLOCK_CHANGES)
@@ -171,7 +177,7 @@ def decide(case: Open, look: Look, echo: Echo) -> Decision:
         return Decision(kind=Kind.ADOPT, interaction_id=second[0].interaction_id)
     if not sure and not look.waited:
         return _hold(Reason.LOOKING, (*first, *second))
-    wide = candidates(case, (*look.first, *look.second), look, echo, resembles)
+    wide = candidates(case, (*look.first, *look.second), look, echo, partial(resembles, since=case.since))
     if wide:
         several = len({one.interaction_id for one in (*first, *second)}) > 1
         return _hold(Reason.SEVERAL_CANDIDATES if several else Reason.RESEMBLES, wide)

@@ -89,6 +89,20 @@ class Ledger:
         """
         return self._doubt
 
+    def advance_generation(self) -> None:
+        """Raise the generation here, then beside: a copy of the ledger made before is in doubt from now on.
+
+        Raises LedgerError.
+        """
+        generation = int(self.books.note("generation") or 0) + 1
+        self.books.set_notes({"generation": str(generation)})
+        try:
+            _write_generation(self.path.with_name(self.path.name + ".generation"), generation)
+        except OSError as error:
+            raise LedgerError(
+                "the file beside the ledger cannot be written", hint="check the owner of the ledger's folder"
+            ) from error
+
     def close(self) -> None:
         """Write what is queued, close all connections, give the role back."""
         self._writer.close()
@@ -138,12 +152,7 @@ def _own_generation(path: Path) -> None:
             db.execute("INSERT OR REPLACE INTO note VALUES ('doubt_found', strftime('%s', 'now') || '000')")
         db.execute("INSERT OR REPLACE INTO note VALUES ('generation', ?)", (str(generation),))
         db.conn.commit()
-        new = beside.with_name(beside.name + ".new")
-        with new.open("w") as file:
-            file.write(f"{generation}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(beside)
+        _write_generation(beside, generation)
     except sqlite3.Error as error:
         raise unusable(error) from error
     except OSError as error:
@@ -152,3 +161,12 @@ def _own_generation(path: Path) -> None:
         ) from error
     finally:
         db.close()
+
+
+def _write_generation(beside: Path, generation: int) -> None:
+    new = beside.with_name(beside.name + ".new")
+    with new.open("w") as file:
+        file.write(f"{generation}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(beside)

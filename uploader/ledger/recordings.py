@@ -93,12 +93,13 @@ class Recordings:
                 break
         return rows
 
-    def next_due(self, states: Sequence[State]) -> int | None:
+    def next_due(self, states: Sequence[State], *, import_n: int | None = None) -> int | None:
         """Return when the next recording in `states` is due, in milliseconds."""
+        only = "" if import_n is None else f" AND import_n = {int(import_n)}"
         with self._readers.lend() as db:
             found = [
                 db.execute(
-                    "SELECT min(due_at) FROM recording WHERE state = ? AND lane = ? AND due_at IS NOT NULL",
+                    f"SELECT min(due_at) FROM recording WHERE state = ? AND lane = ? AND due_at IS NOT NULL{only}",
                     (state.value, lane),
                 ).fetchone()[0]
                 for lane, state in itertools.product(LANES, states)

@@ -33,8 +33,6 @@ from uploader.zoom.client import ZoomClient
 log = structlog.get_logger()
 
 TWIN_WAIT_MS = 2000
-FIRST_LOOK_MS = 1500
-"""How soon after its acceptance the tracker first looks for an interaction."""
 
 
 class Learner(Protocol):
@@ -56,6 +54,7 @@ class Sending:
     idempotency_key: bool
     attempts: int
     retry: RetryPolicy
+    poll_seconds: float
 
 
 class Submission:
@@ -160,7 +159,7 @@ class Submission:
             outcome,
             at=self._now(),
             refusal=self._refusal(row, outcome, closed),
-            track_at=self._now() + FIRST_LOOK_MS,
+            track_at=self._now() + int(self._sending.poll_seconds * 1000),
         )
         level = log.info if outcome.kind is Kind.ACCEPTED else log.warning
         level(

@@ -41,8 +41,8 @@ _HIDDEN = (
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{1,20})://([^\s/?#\"'<>]*)[/?#][^\s\"'<>]+"),
      rf"\1://\2/{MASK}"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{4,}"), rf"\1 {MASK}"),
-    (re.compile(r"(?i)\b([a-z_-]*(?:token|secret|password|signature|credential|authorization)[a-z_-]*)"
-                r"([\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;]+"), rf"\1\2{MASK}"),
+    (re.compile(r"(?i)((?:token|secret|password|signature|credential|authorization)[a-z_-]{0,20})"
+                r"([\"']?\s{0,3}[=:]\s{0,3}[\"']?)[^\s\"'&,;]+"), rf"\1\2{MASK}"),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+)*"), MASK),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"), MASK),
     (re.compile(r"[^\s@\"'<>:,;=/]{1,64}(?:@|%40)[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"), MASK),

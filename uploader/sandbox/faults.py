@@ -48,10 +48,7 @@ class FaultPlan:
 
     def __init__(self, aim: FaultAim) -> None:
         self.seed = random.SystemRandom().randrange(2**32) if aim.seed is None else aim.seed
-        self._streams = {
-            operation: random.Random(f"{self.seed}:{operation}")
-            for operation in Operation
-        }
+        self._streams = {operation: random.Random(f"{self.seed}:{operation}") for operation in Operation}
         self._operations = aim.operations
         self._probabilities = check_faults(aim.probabilities)
 

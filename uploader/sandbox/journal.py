@@ -14,7 +14,7 @@ from typing import Any
 
 from uploader.errors import UsageError
 
-_MAX_BYTES = 4 * 1024**3
+_MAX_BYTES = 1024**3
 
 
 class Journal:

@@ -64,6 +64,7 @@ class Sandbox:
         self._faults = FaultPlan(config.faults)
         self._context = tls_context(config.ca_file)
         self._running: _Running | None = None
+        self._books = Books()
         self.credentials = config.credentials or new_credentials()
 
     @property
@@ -83,6 +84,8 @@ class Sandbox:
 
     def start(self) -> None:
         """Listen, and return once requests are answered. Raises UsageError when the port is taken."""
+        if self._running is not None:
+            raise RuntimeError("the sandbox is running already")
         sock, url = _listen(self._config.host, self._config.port)
         try:
             self._running = self._assemble(sock, url)
@@ -102,8 +105,8 @@ class Sandbox:
         return self._running is not None and self._running.is_alive()
 
     def books(self) -> dict[str, Any]:
-        """Return what GET /sandbox/books shows."""
-        return self._alive().books.document(self._now())
+        """Return what GET /sandbox/books shows, while it runs and after."""
+        return self._books.document(self._now())
 
     def set_faults(self, probabilities: Mapping[str, float]) -> None:
         """Let exactly these faults be in force. Raises UsageError for wrong ones."""
@@ -125,9 +128,19 @@ class Sandbox:
             raise RuntimeError("the sandbox is not running")
         return self._running
 
+    def _open_books(self) -> Books:
+        journal = Journal(self._config.state_path) if self._config.state_path else None
+        try:
+            return Books(date_axis=self._config.date_axis, journal=journal)
+        except UsageError:
+            if journal:
+                journal.close()
+            raise
+
     def _assemble(self, sock: socket.socket, url: str) -> _Running:
         config, now = self._config, self._now
-        books = Books(date_axis=config.date_axis, journal=Journal(config.state_path) if config.state_path else None)
+        books = self._open_books()
+        self._books = books
         limits = RateLimits(per_second=config.rate_limit_per_second, per_day=config.daily_limit, now=now)
         today = now()
         limits.resume(today, sum(times.show(i.accepted_at)[:10] == times.show(today)[:10] for i in books.all()))

@@ -117,7 +117,7 @@ class Dispatcher:
     def _feed_submissions(self, room: int, now: int) -> int:
         fed = 0
         while fed < room:
-            due = self._ledger.recordings.next_due(SUBMIT)
+            due = self._ledger.recordings.next_due(SUBMIT, import_n=self._import_n)
             if due is None or due > now or not self._line.admits():
                 break
             rows = self._ledger.recordings.claim(SUBMIT, limit=1, now=now, import_n=self._import_n)
@@ -129,7 +129,7 @@ class Dispatcher:
         return fed
 
     def _feed_preparations(self, room: int, now: int) -> int:
-        due = self._ledger.recordings.next_due(PREPARE)
+        due = self._ledger.recordings.next_due(PREPARE, import_n=self._import_n)
         if due is None or due > now:
             return 0
         rows = self._ledger.recordings.claim(PREPARE, limit=room, now=now, import_n=self._import_n)
@@ -144,9 +144,9 @@ class Dispatcher:
 
     def _wait_seconds(self) -> float:
         now = to_ms(self._clock.now())
-        due = self._ledger.recordings.next_due(PREPARE)
+        due = self._ledger.recordings.next_due(PREPARE, import_n=self._import_n)
         waits = [LONGEST_WAIT_SECONDS] if due is None else [max(0, due - now) / 1000]
-        staged = self._ledger.recordings.next_due(SUBMIT)
+        staged = self._ledger.recordings.next_due(SUBMIT, import_n=self._import_n)
         if staged is not None:
             waits.append(max(0, staged - now) / 1000 if staged > now else self._line.seconds_to_place())
         return min(waits)

@@ -179,20 +179,14 @@ class UrlSigner:
         over = self._clock.now() >= expires_at
         if parts is None:
             return Refusal(reason=RefusalReason.EXPIRED) if over else SelfTest(expires_at=expires_at)
-        ticket = Ticket(
-            recording_id=parts[1], attempt=int(parts[2]), extension=parts[3], expires_at=expires_at
-        )
+        ticket = Ticket(recording_id=parts[1], attempt=int(parts[2]), extension=parts[3], expires_at=expires_at)
         return Refusal(reason=RefusalReason.EXPIRED, ticket=ticket) if over else ticket
 
     def _signed(self, name: str, lifetime_seconds: float) -> SignedUrl:
         key = self._keys().current
         expires = math.ceil(self._clock.now().timestamp() + lifetime_seconds)
-        query = urlencode(
-            {"expires": expires, "key": key.id, "signature": _signature(key, name, str(expires))}
-        )
-        return SignedUrl(
-            url=f"{self._base}/recordings/{name}?{query}", expires_at=datetime.fromtimestamp(expires, UTC)
-        )
+        query = urlencode({"expires": expires, "key": key.id, "signature": _signature(key, name, str(expires))})
+        return SignedUrl(url=f"{self._base}/recordings/{name}?{query}", expires_at=datetime.fromtimestamp(expires, UTC))
 
 
 def _well_formed(pairs: list[tuple[str, str]], query: str) -> bool:

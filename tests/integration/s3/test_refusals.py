@@ -76,6 +76,12 @@ def test_a_certificate_of_an_unknown_authority_is_said_so(s3_https, make_bucket)
     assert "AWS_CA_BUNDLE" in error.hint
 
 
+def test_a_ca_file_that_is_not_there_is_unavailable(s3_https, make_bucket, monkeypatch):
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such/ca.pem")
+    error = raised_by(CALLS["head"], make_bucket(s3_https, name="calls-canary"))
+    assert isinstance(error, StoreUnavailable)
+
+
 def test_nobody_listening_is_unavailable(s3_http, make_bucket, monkeypatch):
     s3_http.admin.use(monkeypatch)
     with socket.socket() as held:

@@ -294,3 +294,21 @@ def test_stop_is_prompt_and_harmless_twice(run) -> None:
     assert not caller.sandbox.is_alive()
     with pytest.raises(httpx.TransportError):
         caller.post()
+
+
+def test_books_can_be_read_after_the_end(run) -> None:
+    caller = run().log_in()
+    caller.post()
+    caller.sandbox.stop()
+    assert caller.sandbox.books()["counters"]["accepted"] == 1
+
+
+def test_foreign_state_file_is_a_usage_error_and_let_go_of(tmp_path) -> None:
+    state = tmp_path / "books"
+    state.write_text("nonsense\n")
+    sandbox = Sandbox(SandboxConfig(state_path=state))
+    with pytest.raises(UsageError, match="damaged at line 1"):
+        sandbox.start()
+    state.write_text("")
+    with sandbox:
+        assert sandbox.is_alive()

@@ -86,6 +86,25 @@ def test_configuration_is_printed_and_written_privately(spawn, tmp_path: Path) -
     assert (tmp_path / "config.toml").stat().st_mode & 0o777 == 0o600
 
 
+def test_second_ctrl_c_changes_nothing(spawn, tmp_path: Path) -> None:
+    process = spawn("--dir", tmp_path, "--json")
+    line_of(process.stdout)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_printed_configuration_is_one_the_program_takes(spawn, tmp_path: Path) -> None:
+    from uploader.settings.load import load
+
+    process = spawn("--dir", tmp_path, "--json", "--date-axis", "created_at")
+    told = json.loads(line_of(process.stdout))
+    loaded = load(Path(told["config"]), environ={}, overrides={}, need_secrets=True)
+    assert loaded.warnings == ()
+    assert str(loaded.settings.zoom.api_url).rstrip("/") == told["api_url"]
+
+
 def test_verbose_logs_path_and_status_without_secrets(spawn, tmp_path: Path) -> None:
     process = spawn("--dir", tmp_path, "--json", "-v")
     told = json.loads(line_of(process.stdout))

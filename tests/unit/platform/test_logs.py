@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sqlite3
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -241,6 +242,15 @@ def test_a_chain_of_causes_that_loops_ends():
 @given(st.text(), st.integers(min_value=10**8, max_value=10**15 - 1), st.text())
 def test_no_long_number_survives_scrubbing(before: str, number: int, after: str):
     assert str(number) not in logs.scrub(f"{before}{number}{after}")
+
+
+@pytest.mark.parametrize(
+    "part", ["/", "/a", "+1 ", "a@", "://", "token", "x-token_", "1-", "a.b@c.", "../", "=", "eyJ"]
+)
+def test_hostile_text_is_scrubbed_in_no_time(part):
+    start = time.perf_counter()
+    logs.scrub(part * 10_000)
+    assert time.perf_counter() - start < 1
 
 
 @given(st.text(max_size=300))

@@ -466,6 +466,18 @@ def test_a_profile_that_is_not_there_is_said_so(monkeypatch):
     assert "nobody" not in str(caught.value)
 
 
+@pytest.mark.parametrize("command", ["/no/such/program", "/bin/echo nonsense", "/bin/false"])
+def test_a_credential_process_that_fails_is_said_so(tmp_path, monkeypatch, command):
+    config = tmp_path / "config"
+    config.write_text(f"[default]\ncredential_process = {command}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    bucket = Bucket(S3Access(bucket="calls", region="eu-central-1"), clock=SystemClock())
+    with pytest.raises(ServiceRefusal) as caught:
+        bucket.head("a.wav")
+    assert caught.value.reason == "store_credentials"
+
+
 def test_a_signed_url_does_not_show_in_what_is_printed(bucket_on):
     signed = bucket_on(Wire()).presign_get("a.wav", lifetime_seconds=60)
     assert "X-Amz-Signature" in signed.url

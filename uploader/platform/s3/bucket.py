@@ -8,11 +8,11 @@ from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from uploader.errors import ServiceRefusal, StoreUnavailable, UploaderError
+from uploader.errors import StoreUnavailable, UploaderError
 from uploader.platform.clock import Clock
 from uploader.platform.s3 import answers, upload
-from uploader.platform.s3.failures import CREDENTIALS, code_of, of_answer, translated
-from uploader.platform.s3.session import open_client, open_session
+from uploader.platform.s3.failures import code_of, of_answer, translated
+from uploader.platform.s3.session import expired, open_client, open_session, require_credentials
 from uploader.platform.s3.values import (
     ChangedDuringUpload,
     ObjectChanged,
@@ -206,7 +206,7 @@ class Bucket:
         left = self._credentials_left_seconds(now)
         if left is not None:
             if left < LEAST_CREDENTIALS_SECONDS:
-                raise _expired()
+                raise expired()
             lifetime = min(lifetime, left)
         with translated():
             url = client.generate_presigned_url(
@@ -224,13 +224,8 @@ class Bucket:
                 self._session = self._new_session(self.access)
                 self._client = open_client(self._session, self.access, max_pool_connections=self._max_pool_connections)
             client, session = self._client, self._session
-        credentials = session.get_credentials() if session is not None else None
-        try:
-            with translated():
-                if credentials is not None:
-                    credentials.get_frozen_credentials()
-        except RuntimeError:  # botocore: refreshed, and still expired
-            raise _expired() from None
+        if session is not None:
+            require_credentials(session)
         return client
 
     def _credentials_left_seconds(self, now: datetime) -> int | None:
@@ -264,11 +259,3 @@ def _read_at_most(answer: GetObjectOutputTypeDef, limit_bytes: int) -> bytes:
         chunks.append(chunk)
         left -= len(chunk)
     return b"".join(chunks)
-
-
-def _expired() -> ServiceRefusal:
-    return ServiceRefusal(
-        "the AWS credentials have expired, or have less than a minute left",
-        reason=CREDENTIALS,
-        hint="renew them; credentials without an end let signed URLs live longest",
-    )

@@ -36,15 +36,42 @@ def open_client(session: boto3.Session, access: S3Access, *, max_pool_connection
     Not safe for two threads at once: a session is not. On AWS a region that is not given is asked for
     (one HeadBucket). Raises `ServiceRefusal` (credentials, bucket, region) and `StoreUnavailable`.
     """
-    with translated():
-        if session.get_credentials() is None:
-            raise ServiceRefusal(
-                "no AWS credentials were found",
-                reason=CREDENTIALS,
-                hint="give credentials in a way that boto3 knows: environment, profile or instance role",
-            )
+    require_credentials(session)
     region = access.region or _find_region(session, access)
     return _client(session, access, region=region, max_pool_connections=max_pool_connections)
+
+
+def require_credentials(session: boto3.Session) -> None:
+    """Make sure that the session has credentials which are good now, renewed if need be.
+
+    Safe from any thread. Raises `ServiceRefusal("store_credentials")`.
+    """
+    try:
+        with translated():
+            credentials = session.get_credentials()
+            if credentials is not None:
+                credentials.get_frozen_credentials()
+    except RuntimeError:  # botocore: renewed, and expired all the same
+        raise expired() from None
+    except (OSError, ValueError):  # a `credential_process` that cannot be started, or prints nonsense
+        raise ServiceRefusal(
+            "the AWS credentials cannot be obtained", reason=CREDENTIALS, hint="mend the AWS profile"
+        ) from None
+    if credentials is None:
+        raise ServiceRefusal(
+            "no AWS credentials were found",
+            reason=CREDENTIALS,
+            hint="give credentials in a way that boto3 knows: environment, profile or instance role",
+        )
+
+
+def expired() -> ServiceRefusal:
+    """Make the refusal for credentials at their end."""
+    return ServiceRefusal(
+        "the AWS credentials have expired, or have less than a minute left",
+        reason=CREDENTIALS,
+        hint="renew them; credentials without an end let signed URLs live longest",
+    )
 
 
 def client_config(access: S3Access, *, max_pool_connections: int) -> Config:

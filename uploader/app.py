@@ -367,7 +367,7 @@ class Wiring:
         return UrlSigner(staging.public_url, self._keys, self._clock)
 
     def _keys(self) -> SigningKeys:
-        keys = [SigningKey(id=k.id, secret=k.secret) for k in self._ledger.books.keys()]
+        keys = [SigningKey(id=k.id, secret=k.secret) for k in self._ledger.books.signing_keys()]
         return SigningKeys(current=keys[0], older=tuple(keys[1:]))
 
     def _make_staging_bucket(self) -> Bucket | None:

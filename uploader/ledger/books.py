@@ -108,7 +108,7 @@ class Books:
             found = db.execute("SELECT submissions FROM budget WHERE day = ?", (day,)).fetchone()
         return 0 if found is None else int(found[0])
 
-    def keys(self) -> list[KeyRow]:
+    def signing_keys(self) -> list[KeyRow]:
         """Return the signing keys, newest first."""
         with self._readers.lend() as db:
             rows = db.execute("SELECT id, secret, created_at FROM signing_key ORDER BY created_at DESC, id").fetchall()

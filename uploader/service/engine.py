@@ -150,7 +150,7 @@ class Engine:
     def _rotate_keys(self) -> None:
         """Have a signing key that is younger than a month; older ones still verify for a while."""
         books, now = self._parts.ledger.books, self._parts.clock.now()
-        keys = books.keys()
+        keys = books.signing_keys()
         if not keys or to_ms(now - KEY_LIFE) > keys[0].created_at:
             books.rotate_keys(at=to_ms(now), keep_since=to_ms(now - 3 * KEY_LIFE))
 

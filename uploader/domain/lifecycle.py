@@ -57,11 +57,21 @@ class Event(StrEnum):
 FINAL = frozenset({State.ANALYZED, State.REFUSED, State.DUPLICATE, State.SKIPPED, State.DISCARDED})
 """States that end by themselves nowhere; `submitted` ends in `analyzed`."""
 
-CLAIMED = frozenset({State.DISCOVERED, State.READY, State.STAGED})
-"""States whose next step a worker takes."""
-
 RELEASES_IDENTITY = frozenset({Event.FAULTED, Event.FOUND_SAME, Event.CHANGED, Event.RETRIED, Event.NEW_INTERACTION})
 """Events after which a recording no longer keeps others of the same content and call out."""
+
+REVOKES_URLS = frozenset(
+    {
+        Event.CHANGED,
+        Event.UNSTAGED,
+        Event.CLEARED,
+        Event.SEND_AGAIN,
+        Event.RETRIED,
+        Event.NEW_INTERACTION,
+        Event.DISCARDED,
+    }
+)
+"""Events after which no URL that was given out before may serve the recording any more."""
 
 _S, _E = State, Event
 

@@ -40,6 +40,10 @@ RECHECK_AFTER_MS = (_HOUR_MS, 24 * _HOUR_MS, WATCH_DAYS * 24 * _HOUR_MS)
 """When the open attempts of a recording that has its id are looked for again."""
 
 
+DOUBT_MESSAGE = "the ledger was restored"
+"""Marks the attempt that stands for those that a restored ledger may have lost."""
+
+
 class Obstacle(Enum):
     """Why a recording may not be sent just now."""
 
@@ -91,8 +95,8 @@ class Attempts:
         def work(db: Database) -> None:
             db.execute(
                 "INSERT INTO attempt (recording_n, number, started_at, ended_at, call_start, sent, outcome, cause, "
-                "message) VALUES (?, ?, ?, ?, ?, ?, 'unknown', ?, 'the ledger was restored')",
-                (row.n, row.attempts + 1, since, at, _call_start(row), row.body, Cause.CRASH.value),
+                "message) VALUES (?, ?, ?, ?, ?, ?, 'unknown', ?, ?)",
+                (row.n, row.attempts + 1, since, at, _call_start(row), row.body, Cause.CRASH.value, DOUBT_MESSAGE),
             )
             changes.apply(
                 db, row, Event.DOUBTED, at=at, claim=row.claimed, due_at=at, attempts=row.attempts + 1,
@@ -272,11 +276,11 @@ class Attempts:
 
     def revoke(self, recording_n: int, *, at: int) -> None:
         """Make the URLs of a recording's attempts so far answer 410."""
-        self._writer.write(
-            lambda db: db.execute(
-                "UPDATE attempt SET revoked_at = ? WHERE recording_n = ? AND revoked_at IS NULL", (at, recording_n)
-            )
-        )
+        self._writer.write(lambda db: changes.revoke(db, recording_n, at))
+
+    def doubt_settled(self, recording_n: int, *, found: int) -> bool:
+        """Say whether a recording was looked for, or sent, since the ledger's doubt was found."""
+        return any((made.ended_at or made.started_at) >= found for made in self.of(recording_n))
 
     def _select(self, where: str, values: tuple[Any, ...]) -> list[AttemptRow]:
         with self._readers.lend() as db:

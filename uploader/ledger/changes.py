@@ -9,11 +9,13 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from uploader.domain.lifecycle import RELEASES_IDENTITY, Event, next_state
+from uploader.domain.lifecycle import RELEASES_IDENTITY, REVOKES_URLS, Event, next_state
 from uploader.domain.reasons import REASONS, Reason
 from uploader.domain.recording import State
 from uploader.errors import RowMoved
 from uploader.ledger.rows import SELECT_RECORDING, RecordingRow, recording
+
+_LOCKS_TWINS = frozenset({State.SUBMITTING, State.UNCONFIRMED})
 
 ANY_CLAIM = object()
 """Accept the row whoever works on it: for a person's commands and for the scan."""
@@ -52,7 +54,20 @@ def apply(
     append(db, row.n, event=event, state=state, at=at, detail=detail or values["reason_code"])
     if event in RELEASES_IDENTITY:
         _wake_duplicates(db, row.n, at)
+    if event in REVOKES_URLS and row.attempts:
+        revoke(db, row.n, at)
+    if row.match_key is not None and row.state in _LOCKS_TWINS and state not in _LOCKS_TWINS:
+        db.execute(
+            "UPDATE recording SET due_at = ? WHERE match_key = ? AND state = 'staged' AND reason_code = 'twin' "
+            "AND claimed IS NULL",
+            (at, row.match_key),
+        )
     return state
+
+
+def revoke(db: Database, n: int, at: int) -> None:
+    """Make the URLs of a recording's attempts so far answer 410."""
+    db.execute("UPDATE attempt SET revoked_at = ? WHERE recording_n = ? AND revoked_at IS NULL", (at, n))
 
 
 def change(db: Database, row: RecordingRow, *, claim: object = None, **changes: Any) -> None:

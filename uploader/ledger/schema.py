@@ -127,6 +127,9 @@ _RECORDINGS = (
     CREATE INDEX recording_twin ON recording (match_key) WHERE state IN ('submitting', 'unconfirmed')
     """,
     """
+    CREATE INDEX recording_waiting_twin ON recording (match_key) WHERE reason_code = 'twin'
+    """,
+    """
     CREATE INDEX recording_same ON recording (duplicate_of) WHERE duplicate_of IS NOT NULL
     """,
     """

@@ -166,6 +166,10 @@ class GroupWriter:
         for _, future in batch:
             future.set_exception(error)
 
+    def keep_reserve(self) -> None:
+        """Set bytes of the disk aside again, once there is room."""
+        self._keep_reserve()
+
     def _keep_reserve(self) -> None:
         try:
             if not self._reserve.exists():

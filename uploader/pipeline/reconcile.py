@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import structlog
 
+from uploader.domain.echo import ECHO_FIELDS
 from uploader.domain.lifecycle import Event
 from uploader.domain.matching import Decision, Kind, Look, Open, candidates, decide, is_
 from uploader.domain.reasons import REASONS, Reason
 from uploader.domain.recording import State
-from uploader.domain.visibility import Learned, belongs, proves_absence, wait_seconds
-from uploader.domain.walk import Window, cover, windows_for
+from uploader.domain.visibility import Known, Learned, belongs, proves_absence, wait_seconds
+from uploader.domain.walk import Survey, Window, cover, windows_for
 from uploader.errors import RowMoved
-from uploader.ledger.attempts import OpenAttempt
+from uploader.ledger.attempts import DOUBT_MESSAGE, OpenAttempt
 from uploader.ledger.changes import ANY_CLAIM, apply, change
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import AttemptRow, RecordingRow, from_ms, to_ms
@@ -57,9 +59,28 @@ class Case:
         found = [
             window
             for attempt in self.attempts
-            for window in windows_for(particulars_of(self.row, attempt).start_time, attempted_at(attempt))
+            for moment in moments_of(attempt)
+            for window in windows_for(particulars_of(self.row, attempt).start_time, moment)
         ]
         return tuple(dict.fromkeys(found))
+
+    @property
+    def moments(self) -> list[datetime]:
+        """Return every time at which one of its interactions may have been made."""
+        return [moment for attempt in self.attempts for moment in moments_of(attempt)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """One window as read, and our own acceptances that may belong in it."""
+
+    reading: Reading
+    known: tuple[Known, ...]
+
+    @property
+    def survey(self) -> Survey:
+        """What it showed."""
+        return self.reading.survey
 
 
 class Reconciler:
@@ -83,7 +104,7 @@ class Reconciler:
         self._poll_ms = int(poll_seconds * 1000)
         self._known_since: dict[int, float] = {}
         """When this process first saw each attempt open: waits count in run time only."""
-        self._learned_at_last = listing.learned
+        self._learned_at_last = _gist(listing.learned)
 
     def seconds_to_next(self) -> float | None:
         """Return when something is due; None when nothing is open."""
@@ -95,16 +116,16 @@ class Reconciler:
     def run_once(self) -> int:
         """Look for what is due; return how many recordings were settled. Raises what the listing raises."""
         cases, now = self._cases(), to_ms(self._clock.now())
-        learned = self._listing.learned != self._learned_at_last
+        learned = _gist(self._listing.learned) != self._learned_at_last
         due = [c for c in cases if c.row.state is State.UNCONFIRMED and (learned or (c.row.due_at or now) <= now)]
         watched = [c for c in cases if any((a.recheck_at or now + 1) <= now for a in c.attempts)]
         if not due and not watched:
             return 0
         windows = cover([*self._wanted([*due, *watched]), *self._controls(due)])
         began = self._clock.monotonic()
-        first = [self._listing.read(window) for window in windows]
-        second = [self._listing.read(window) for window in windows]
-        self._learned_at_last = self._listing.learned
+        first = [self._read(window) for window in windows]
+        second = [self._read(window) for window in windows]
+        self._learned_at_last = _gist(self._listing.learned)
         # Read again what is open: an answer may have come while the listing was read.
         cases = self._cases()
         wanted = {c.row.n for c in due}
@@ -116,6 +137,10 @@ class Reconciler:
         for case in watched:
             self._recheck(case, cases, first, second)
         return settled
+
+    def _read(self, window: Window) -> Pass:
+        reading = self._listing.read(window)
+        return Pass(reading=reading, known=tuple(self._listing.known_in(reading)))
 
     def _cases(self) -> list[Case]:
         found: dict[int, list[OpenAttempt]] = {}
@@ -152,7 +177,7 @@ class Reconciler:
             )
         ]
 
-    def _judge(self, case: Case, cases: list[Case], first: list[Reading], second: list[Reading], began: float) -> int:
+    def _judge(self, case: Case, cases: list[Case], first: list[Pass], second: list[Pass], began: float) -> int:
         mine = set(case.windows)
         ours_first = [r for r in first if _serves(r, mine)]
         ours_second = [r for r in second if _serves(r, mine)]
@@ -162,9 +187,7 @@ class Reconciler:
         except RowMoved:
             return 0
 
-    def _decide(
-        self, case: Case, cases: list[Case], first: list[Reading], second: list[Reading], began: float
-    ) -> Decision:
+    def _decide(self, case: Case, cases: list[Case], first: list[Pass], second: list[Pass], began: float) -> Decision:
         learned = self._listing.learned
         wait = wait_seconds(self._configured_wait, learned.lags_seconds)
         look = self._look(case, cases, first, second, learned)
@@ -173,9 +196,9 @@ class Reconciler:
             proves_absence(
                 learned,
                 start=case.open.sent.start_time,
-                attempted_at=[attempted_at(a) for a in case.attempts],
-                walked=[r.walked for r in readings],
-                known=[known for r in readings for known in self._listing.known_in(r)],
+                attempted_at=case.moments,
+                walked=[one.reading.walked for one in readings],
+                known=[known for one in readings for known in one.known],
                 wait=wait,
             )
             for readings in (first, second)
@@ -189,9 +212,7 @@ class Reconciler:
             learned.echo,
         )  # fmt: skip
 
-    def _look(
-        self, case: Case, cases: list[Case], first: list[Reading], second: list[Reading], learned: Learned
-    ) -> Look:
+    def _look(self, case: Case, cases: list[Case], first: list[Pass], second: list[Pass], learned: Learned) -> Look:
         shown = [tuple(one for r in readings for one in r.survey.listed) for readings in (first, second)]
         ids = {one.interaction_id for part in shown for one in part}
         seen = self._ledger.books.first_seen(ids)
@@ -254,7 +275,7 @@ class Reconciler:
         early = next((s for s in EARLY_LOOKS_SECONDS if s > elapsed), wait)
         return min(until_proof, max(0.05, early - elapsed))
 
-    def _recheck(self, case: Case, cases: list[Case], first: list[Reading], second: list[Reading]) -> None:
+    def _recheck(self, case: Case, cases: list[Case], first: list[Pass], second: list[Pass]) -> None:
         """Look again for the open attempts of a recording that is settled: a second one is reported."""
         if case.row.state is State.UNCONFIRMED:
             return
@@ -274,7 +295,7 @@ class Reconciler:
             self._ledger.attempts.rechecked(attempt.n, at=now)
 
 
-def _serves(reading: Reading, windows: set[Window]) -> bool:
+def _serves(reading: Pass, windows: set[Window]) -> bool:
     """Say whether a reading covers one of these windows whole."""
     window = reading.survey.window
     return any(window.start <= w.start and w.end <= window.end for w in windows)
@@ -283,6 +304,23 @@ def _serves(reading: Reading, windows: set[Window]) -> bool:
 def _could_be_proven(case: Case, learned: Learned) -> bool:
     start = case.open.sent.start_time
     return all(
-        any(belongs(learned, window=w, start=start, created=attempted_at(a)) for w in case.windows)
-        for a in case.attempts
+        any(belongs(learned, window=w, start=start, created=moment) for w in case.windows) for moment in case.moments
+    )
+
+
+def moments_of(attempt: AttemptRow) -> list[datetime]:
+    """Return when an attempt may have been made: its own time, or day by day the span of a doubt."""
+    if attempt.message != DOUBT_MESSAGE or attempt.ended_at is None:
+        return [attempted_at(attempt)]
+    span = from_ms(attempt.ended_at) - from_ms(attempt.started_at)
+    days = [from_ms(attempt.ended_at) - timedelta(days=day) for day in range(span.days + 1)]
+    return [*days, from_ms(attempt.started_at)]
+
+
+def _gist(learned: Learned) -> tuple[object, ...]:
+    """Return what of it can change a decision."""
+    return (
+        frozenset(axis for axis in learned.shown if learned.proven(axis)),
+        frozenset(name for name in ECHO_FIELDS if learned.echo.proven(name)),
+        learned.echo.offset_seconds,
     )

@@ -78,13 +78,13 @@ class BucketStager:
             sha256=row.sha256.hex(),
             extension=true_extension(facts),
             content_type=content_type(facts),
-            generation=_generation(row),
+            generation=row.attempts,
         )
-        return json.dumps(asdict(staged) | {"generation": _generation(row)})
+        return json.dumps(asdict(staged) | {"generation": row.attempts})
 
     def needs_renewal(self, row: RecordingRow) -> bool:
         """Say whether what is staged was given out by an attempt before."""
-        return bool(row.staged) and json.loads(row.staged or "{}")["generation"] != _generation(row)
+        return bool(row.cleared and row.staged) and json.loads(row.staged or "{}")["generation"] != row.attempts
 
     def url(self, row: RecordingRow, *, attempt: int) -> str:
         """Sign for the copy."""
@@ -119,11 +119,6 @@ class InPlaceStager:
 
     def remove(self, row: RecordingRow) -> None:
         """Leave the object alone: it is the source's."""
-
-
-def _generation(row: RecordingRow) -> int:
-    """Return 0 until an outcome was unknown; each repeat after that has its own."""
-    return row.attempts if row.cleared else 0
 
 
 def _object(row: RecordingRow) -> StagedObject:

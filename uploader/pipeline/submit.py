@@ -32,7 +32,8 @@ from uploader.zoom.client import ZoomClient
 
 log = structlog.get_logger()
 
-TWIN_WAIT_MS = 2000
+TWIN_WAIT_MS = 60_000
+"""A twin is woken when the other one is settled; this is for what nobody wakes."""
 
 
 class Learner(Protocol):
@@ -101,7 +102,7 @@ class Submission:
             json.loads(row.body or "{}"),
             download_url=url,
             token=token,
-            idempotency_key=row.id if self._sending.idempotency_key else None,
+            idempotency_key=f"{row.id}-{row.copy}" if self._sending.idempotency_key else None,
         )
         if outcome.cause is Cause.TOKEN:
             self._tokens.reject(token)
@@ -123,17 +124,18 @@ class Submission:
         if stamp == row.stamp:
             return True
         # Gone or another: the intake knows what to do with either.
+        now = self._now()
         self._ledger.recordings.apply(
-            row, Event.CHANGED, at=self._now(), due_at=self._now(), detail="the file changed before it was sent"
+            row, Event.CHANGED, at=now, due_at=now, stamped_at=now, detail="the file changed before it was sent"
         )
         return False
 
     def _is_in_doubt(self, row: RecordingRow) -> bool:
         """After a restore, what is older than the doubt is looked for before it is sent."""
         since, found = self._ledger.doubt
-        if since is None or found is None or row.attempts or row.cleared:
+        if since is None or found is None or min(row.mtime_ns // 1_000_000, row.discovered_at) >= found:
             return False
-        if min(row.mtime_ns // 1_000_000, row.discovered_at) >= found:
+        if self._ledger.attempts.doubt_settled(row.n, found=found):
             return False
         self._ledger.attempts.doubt(row, since=since, at=self._now())
         return True

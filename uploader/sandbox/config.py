@@ -44,7 +44,7 @@ class Fault(StrEnum):
     SERVER_ERROR = "5xx"
     SLOW = "slow"
     GARBAGE = "garbage"
-    EXPIRED_TOKEN = "expired-token"  # noqa: S105 - the name of a fault
+    EXPIRED_TOKEN = "expired-token"
 
 
 class Operation(StrEnum):
@@ -53,7 +53,7 @@ class Operation(StrEnum):
     POST = "post"
     LIST = "list"
     DETAIL = "detail"
-    TOKEN = "token"  # noqa: S105 - the name of an operation
+    TOKEN = "token"
 
 
 class DateAxis(StrEnum):

@@ -40,6 +40,12 @@ class Gate:
         """Whether work may pass freely."""
         return self.why is None
 
+    @property
+    def is_probing(self) -> bool:
+        """Whether the place of the probe is taken."""
+        with self._lock:
+            return self._probing
+
     def admits_probe(self) -> bool:
         """Take the one place of a probe, if the time for it has come; `passed` or `close` ends it."""
         with self._lock:
@@ -64,9 +70,11 @@ class Gate:
     def close(self, why: Why, *, message: str = "", until: datetime | None = None) -> None:
         """Close it, or keep it closed after a probe that failed; the waits grow."""
         with self._lock:
-            self._probing = False
+            was_probe, self._probing = self._probing, False
+            if self._row.reason == why.value and not was_probe and until is None:
+                return  # said by a request that was under way when it closed
             now = self._clock.now()
-            failures = self._row.failures + 1 if self._row.reason else 1
+            failures = self._row.failures + 1 if was_probe else 1
             wait = next_delay(self._policy, failures, random()) if until is None else max(until - now, timedelta(0))
             sentence, hint = SENTENCES[why]
             was_open = self._row.reason is None

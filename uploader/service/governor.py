@@ -81,6 +81,8 @@ class Governor:
         gate = self.gates[GateName.SUBMIT]
         with self._lock:
             self._run, why = after(self._run, outcome, recording_n)
+            if why is not None:
+                self._run = Run()
             if outcome.kind is Kind.ACCEPTED:
                 self._submission_pace = rate.speed_up(self._submission_pace)
             elif outcome.cause is Cause.RATE_SECOND:
@@ -97,7 +99,7 @@ class Governor:
     def _undecided(self, gate: Gate, outcome: Outcome) -> None:
         """A probe that met something else: what it was probed for keeps the gate closed."""
         still = gate.why
-        if still is None:
+        if still is None or not gate.is_probing:
             return
         if outcome.cause is Cause.RECORDING and still is not Why.EQUAL_REFUSALS:
             gate.passed()  # the account is let in again; this recording has a fault of its own

@@ -107,12 +107,13 @@ class Line:
         if route is None:
             self._release(row, delay_ms=_UNAVAILABLE_MS)
             return
-        held = row
+        held, was_admitted = row, admitted
         try:
             current: RecordingRow | None = row
             while current is not None:
                 held = current
                 current, admitted = self._step(current, route, admitted)
+                was_admitted = was_admitted or admitted
         except RowMoved:
             log.debug("recording.moved", id=row.id)
         except RecordingFault as fault:
@@ -124,7 +125,8 @@ class Line:
             log.warning("recording.waits_for_gate", id=row.id, error=type(error).__name__)
             self._release(held, delay_ms=_SOON_MS)
         finally:
-            if admitted:
+            # A probe that came to no outcome gives its place back; to one that did this does nothing.
+            if was_admitted:
                 self._governor.gates[GateName.SUBMIT].probe_undecided()
 
     def _step(self, row: RecordingRow, route: Route, admitted: bool) -> tuple[RecordingRow | None, bool]:  # noqa: FBT001 (private)
@@ -135,8 +137,7 @@ class Line:
         if not admitted and (row.lane > 0 or not self.admits()):
             self._release(row, delay_ms=0)
             return None, False
-        after = self._submission.step(row, route.place, route.stager)
-        return after, after is not None
+        return self._submission.step(row, route.place, route.stager), True
 
     def _stage(self, row: RecordingRow, route: Route) -> RecordingRow | None:
         gate = self._governor.gates[GateName.STORE]
@@ -157,8 +158,9 @@ class Line:
         code = Reason(fault.code)
         try:
             if code in {Reason.SOURCE_CHANGED, Reason.FILE_VANISHED} and row.state is not State.DISCOVERED:
+                now = self._now()
                 self._ledger.recordings.apply(
-                    row, Event.CHANGED, at=self._now(), due_at=self._now() + _SOON_MS, detail=code.value
+                    row, Event.CHANGED, at=now, due_at=now + _SOON_MS, stamped_at=now, detail=code.value
                 )
             else:
                 self._ledger.recordings.apply(row, Event.FAULTED, at=self._now(), **reason_of(code, str(fault)))

@@ -51,7 +51,7 @@ class ZoomSettings(Section):
     client_secret: SecretStr | None = None
     client_secret_file: AbsolutePath = ""
     api_url: Url = "https://api.zoom.us/v2"
-    token_url: Url = "https://zoom.us/oauth/token"  # noqa: S105 - an address, no secret
+    token_url: Url = "https://zoom.us/oauth/token"
     request_timeout: Duration = timedelta(seconds=30)
     idempotency_key: bool = False
     marker: Literal["none", "disposition", "consumer_name"] = "none"

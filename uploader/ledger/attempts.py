@@ -93,11 +93,7 @@ class Attempts:
         """Look for `row` before it is sent: an attempt may be missing from this ledger since `since`."""
 
         def work(db: Database) -> None:
-            db.execute(
-                "INSERT INTO attempt (recording_n, number, started_at, ended_at, call_start, sent, outcome, cause, "
-                "message) VALUES (?, ?, ?, ?, ?, ?, 'unknown', ?, ?)",
-                (row.n, row.attempts + 1, since, at, _call_start(row), row.body, Cause.CRASH.value, DOUBT_MESSAGE),
-            )
+            _insert_doubt(db, row, since=since, at=at)
             changes.apply(
                 db, row, Event.DOUBTED, at=at, claim=row.claimed, due_at=at, attempts=row.attempts + 1,
                 **changes.reason_of(Reason.IN_DOUBT),
@@ -116,27 +112,34 @@ class Attempts:
                 db, row, event, at=at, claim=changes.ANY_CLAIM, due_at=track_at, detail=interaction_id,
                 interaction_id=interaction_id, submitted_at=made.ended_at or at, looks=0,
             )  # fmt: skip
-            _watch_open(db, made.recording_n, at)
+            watch_open(db, made.recording_n, at)
             return changes.fetch(db, made.recording_n)
 
         return self._writer.write(work)
 
     def adopt(self, row: RecordingRow, interaction_id: str, *, at: int) -> RecordingRow:
-        """Tie `row` to an id that a person has seen; its newest open attempt gets it, else a new one."""
+        """Tie `row` to an id that a person has seen; its newest open attempt gets it, else a new one.
+
+        Other open attempts of it are watched. Raises RowMoved.
+        """
 
         def work(db: Database) -> RecordingRow:
             found = db.execute("SELECT max(n) FROM attempt WHERE recording_n = ? AND open = 1", (row.n,)).fetchone()[0]
+            attempts = row.attempts
             if found is None:
+                attempts += 1
                 found = db.execute(
                     "INSERT INTO attempt (recording_n, number, started_at, ended_at, outcome, message) "
                     "VALUES (?, ?, ?, ?, 'adopted', 'adopted by a person') RETURNING n",
-                    (row.n, row.attempts + 1, at, at),
+                    (row.n, attempts, at, at),
                 ).fetchone()[0]
             _own(db, _get(db, found), interaction_id, at)
             changes.apply(
                 db, row, Event.ADOPTED, at=at, claim=changes.ANY_CLAIM, due_at=at, detail=interaction_id,
-                interaction_id=interaction_id, submitted_at=at, claims=1 if row.content_id else 0,
+                interaction_id=interaction_id, submitted_at=at, attempts=attempts, looks=0,
+                claims=int(_may_claim(db, row)),
             )  # fmt: skip
+            watch_open(db, row.n, at)
             return changes.fetch(db, row.n)
 
         return self._writer.write(work)
@@ -171,8 +174,11 @@ class Attempts:
 
         self._writer.write(work)
 
-    def sweep(self, *, at: int) -> int:
-        """At start-up: what was `submitting` has an unknown outcome; all leases end. Return how many."""
+    def sweep(self, *, at: int, doubt: tuple[int | None, int | None] = (None, None)) -> int:
+        """At start-up: what was `submitting` has an unknown outcome; all leases end. Return how many.
+
+        In doubt, what is unconfirmed may have been sent again since the ledger was copied.
+        """
 
         def work(db: Database) -> int:
             db.execute("UPDATE recording SET claimed = NULL, due_at = ? WHERE claimed IS NOT NULL", (at,))
@@ -188,6 +194,8 @@ class Attempts:
                     db, row, Event.OUTCOME_UNKNOWN, at=at, claim=changes.ANY_CLAIM, due_at=at,
                     **changes.reason_of(Reason.LOOKING),
                 )  # fmt: skip
+            if doubt[0] is not None and doubt[1] is not None:
+                _doubt_unconfirmed(db, since=doubt[0], found=doubt[1], at=at)
             return len(caught)
 
         return self._writer.write(work)
@@ -330,6 +338,26 @@ def _begin(
     return _get(db, n), changes.fetch(db, row.n)
 
 
+def _doubt_unconfirmed(db: Database, *, since: int, found: int, at: int) -> None:
+    rows = db.execute(
+        f"{SELECT_RECORDING} WHERE r.state = 'unconfirmed' AND NOT EXISTS (SELECT 1 FROM attempt a "
+        "WHERE a.recording_n = r.n AND a.message = ? AND a.ended_at >= ?)",
+        (DOUBT_MESSAGE, found),
+    ).fetchall()
+    for values in rows:
+        row = recording(values)
+        _insert_doubt(db, row, since=since, at=at)
+        changes.change(db, row, claim=changes.ANY_CLAIM, attempts=row.attempts + 1, due_at=at, held=None)
+
+
+def _insert_doubt(db: Database, row: RecordingRow, *, since: int, at: int) -> None:
+    db.execute(
+        "INSERT INTO attempt (recording_n, number, started_at, ended_at, call_start, sent, outcome, cause, "
+        "message) VALUES (?, ?, ?, ?, ?, ?, 'unknown', ?, ?)",
+        (row.n, row.attempts + 1, since, at, _call_start(row), row.body, Cause.CRASH.value, DOUBT_MESSAGE),
+    )
+
+
 def _finish(db: Database, n: int, outcome: Outcome, at: int, refusal: Refusal, track_at: int) -> RecordingRow:
     made = _get(db, n)
     if outcome.kind is Kind.ACCEPTED and _is_anothers(db, outcome.interaction_id, n):
@@ -378,7 +406,7 @@ def _accept(db: Database, made: AttemptRow, row: RecordingRow, interaction_id: s
         db, row, event, at=at, claim=changes.ANY_CLAIM, due_at=track_at, detail=interaction_id,
         interaction_id=interaction_id, submitted_at=at, looks=0,
     )  # fmt: skip
-    _watch_open(db, row.n, at)
+    watch_open(db, row.n, at)
 
 
 def _refuse(db: Database, row: RecordingRow, outcome: Outcome, at: int, refusal: Refusal) -> None:
@@ -403,12 +431,21 @@ def _own(db: Database, made: AttemptRow, interaction_id: str, at: int) -> None:
     )
 
 
-def _watch_open(db: Database, recording_n: int, at: int) -> None:
-    """Look again for older attempts of a recording that now has its id."""
+def watch_open(db: Database, recording_n: int, at: int) -> None:
+    """Look again for older attempts of a recording that now has its id, or was given up."""
     db.execute(
         "UPDATE attempt SET recheck_at = ? WHERE recording_n = ? AND open = 1",
         (at + RECHECK_AFTER_MS[0], recording_n),
     )
+
+
+def _may_claim(db: Database, row: RecordingRow) -> bool:
+    """Say whether no other recording keeps the place of `row`'s content and call."""
+    taken = db.execute(
+        "SELECT 1 FROM recording WHERE claims = 1 AND content_id = ? AND call_key = ? AND copy = ? AND n <> ?",
+        (row.content_id, row.call_key, row.copy, row.n),
+    ).fetchone()
+    return row.content_id is not None and taken is None
 
 
 def _is_anothers(db: Database, interaction_id: str | None, n: int) -> bool:

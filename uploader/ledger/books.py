@@ -82,6 +82,16 @@ class Books:
         """Tell a daemon that a command has changed something."""
         self._writer.write(lambda db: bump(db, "wake"))
 
+    def probe_gates(self, *, at: int) -> None:
+        """Let closed gates be tried at once: a person says that it is mended. A daemon hears of it."""
+
+        def work(db: Database) -> None:
+            db.execute("UPDATE gate SET probe_at = ?, failures = 0 WHERE reason IS NOT NULL", (at,))
+            bump(db, "probe_gates")
+            bump(db, "wake")
+
+        self._writer.write(work)
+
     def gates(self) -> list[GateRow]:
         """Return every gate that was ever closed."""
         with self._readers.lend() as db:

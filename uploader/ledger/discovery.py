@@ -280,17 +280,22 @@ class Discovery:
 
         return self._writer.write(work)
 
-    def orphan_sidecars(self, source_n: int) -> Mapping[bytes, list[bytes]]:
-        """Return the scanned files without a recording of their own, by directory."""
+    def scanned_files(self, source_n: int, *, limit: int) -> Mapping[bytes, list[tuple[bytes, bool]]] | None:
+        """Return the files that the last scan saw, by directory, and whether each is a recording.
+
+        None when there are more than `limit`.
+        """
         with self._readers.lend() as db:
             rows = db.execute(
-                "SELECT d.path, e.name FROM entry e JOIN directory d ON d.n = e.directory_n "
-                "WHERE d.source_n = ? AND e.recording_n IS NULL",
-                (source_n,),
+                "SELECT d.path, e.name, e.recording_n IS NOT NULL FROM directory d JOIN entry e ON e.directory_n = d.n "
+                "WHERE d.source_n = ? AND e.size_bytes >= 0 LIMIT ?",
+                (source_n, limit + 1),
             ).fetchall()
-        found: dict[bytes, list[bytes]] = {}
-        for path, name in rows:
-            found.setdefault(bytes(path), []).append(bytes(name))
+        if len(rows) > limit:
+            return None
+        found: dict[bytes, list[tuple[bytes, bool]]] = {}
+        for path, name, is_recording in rows:
+            found.setdefault(bytes(path), []).append((bytes(name), bool(is_recording)))
         return found
 
 

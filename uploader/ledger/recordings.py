@@ -22,6 +22,7 @@ LANES = (0, 1)
 """Live recordings, then back-fill."""
 PARKED = 10
 """Added to the lane of what is paused, so that claiming never looks at it."""
+_ALL_LANES = (*LANES, *(lane + PARKED for lane in LANES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,16 @@ class Filter:
         return " AND ".join(parts), values
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """So many recordings of one source and import (0: of none) are in one state."""
+
+    source_n: int
+    import_n: int
+    state: State
+    count: int
+
+
 class Recordings:
     """The table of recordings. Reads see what is committed; writes are on disk when they return."""
 
@@ -81,7 +92,7 @@ class Recordings:
     ) -> list[RecordingRow]:
         claim, rows = next(self._claims), list[RecordingRow]()
         only = "" if import_n is None else f" AND import_n = {int(import_n)}"
-        for lane, state in itertools.product(LANES, states):
+        for lane, state in _queues(states):
             found = db.execute(
                 "UPDATE recording SET claimed = ?, due_at = NULL WHERE n IN ("
                 "SELECT n FROM recording WHERE state = ? AND lane = ? AND due_at <= ?"
@@ -102,7 +113,7 @@ class Recordings:
                     f"SELECT min(due_at) FROM recording WHERE state = ? AND lane = ? AND due_at IS NOT NULL{only}",
                     (state.value, lane),
                 ).fetchone()[0]
-                for lane, state in itertools.product(LANES, states)
+                for lane, state in _queues(states)
             ]
         return min((due for due in found if due is not None), default=None)
 
@@ -265,6 +276,38 @@ class Recordings:
                 ).fetchall()
             )
 
+    def tally(self) -> list[Tally]:
+        """Return how many recordings are in each state, by source and import (0: by none)."""
+        with self._readers.lend() as db:
+            found = db.execute("SELECT source_n, import_n, state, count FROM tally WHERE count <> 0").fetchall()
+        return [Tally(source_n=s, import_n=i, state=State(state), count=count) for s, i, state, count in found]
+
+    def attention_reasons(self) -> list[tuple[str, str, int]]:
+        """Return state, reason code and count of what does not go on by itself, the most frequent first."""
+        with self._readers.lend() as db:
+            # The condition is that of the index, word for word: only then it is used.
+            return db.execute(
+                "SELECT state, reason_code, count(*) AS c FROM recording WHERE "
+                "state IN ('quarantined', 'refused', 'unconfirmed', 'submitting') AND reason_code IS NOT NULL "
+                "GROUP BY 1, 2 ORDER BY c DESC, 2"
+            ).fetchall()
+
+    def waiting_reasons(self) -> list[tuple[str, str, int]]:
+        """Return state, reason code and count of what waits, the most frequent first; reads all that waits."""
+        with self._readers.lend() as db:
+            return db.execute(
+                "SELECT state, reason_code, count(*) AS c FROM recording WHERE "
+                "state IN ('discovered', 'ready', 'staged') AND reason_code IS NOT NULL "
+                "GROUP BY 1, 2 ORDER BY c DESC, 2"
+            ).fetchall()
+
+    def held_by_source(self, code: str) -> dict[int, int]:
+        """Return how many recordings of each source are held for the reason `code`."""
+        with self._readers.lend() as db:
+            return dict(
+                db.execute("SELECT source_n, count(*) FROM recording WHERE held = ? GROUP BY 1", (code,)).fetchall()
+            )
+
     def oldest_waiting(self) -> int | None:
         """Return when the oldest recording was discovered that is on its way and not held."""
         with self._readers.lend() as db:
@@ -288,9 +331,15 @@ class Recordings:
         return None if found is None else recording(found)
 
 
+def _queues(states: Sequence[State]) -> list[tuple[int, State]]:
+    """Return where claiming looks, live ones first; what is submitted is followed though it is paused."""
+    every = itertools.product(_ALL_LANES, states)
+    return [(lane, state) for lane, state in every if lane in LANES or state is State.SUBMITTED]
+
+
 def _split(location: bytes) -> tuple[bytes, bytes]:
     folder, _, name = location.rpartition(b"/")
     return folder, name
 
 
-__all__ = ["LANES", "PARKED", "RECORDING_COLUMNS", "Filter", "Recordings"]
+__all__ = ["LANES", "PARKED", "RECORDING_COLUMNS", "Filter", "Recordings", "Tally"]

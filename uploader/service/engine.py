@@ -79,7 +79,7 @@ class Engine:
     def start(self) -> None:
         """Sweep what an earlier process left, then start servers and threads. Raises UsageError for a port."""
         parts = self._parts
-        caught = parts.ledger.attempts.sweep(at=to_ms(parts.clock.now()))
+        caught = parts.ledger.attempts.sweep(at=to_ms(parts.clock.now()), doubt=parts.ledger.doubt)
         if caught:
             log.warning("start.outcomes_unknown", count=caught)
         parts.ledger.books.set_notes({"clean": "0"})

@@ -326,8 +326,9 @@ def _begin(
         return Obstacle.LOOK_FIRST
     number = row.attempts + 1
     n = db.execute(
-        "INSERT INTO attempt (recording_n, number, started_at, staged_key, repeat) VALUES (?, ?, ?, ?, ?) RETURNING n",
-        (row.n, number, at, staged_key, 1 if is_open else 0),
+        "INSERT INTO attempt (recording_n, number, started_at, call_start, staged_key, repeat) "
+        "VALUES (?, ?, ?, ?, ?, ?) RETURNING n",
+        (row.n, number, at, _call_start(row), staged_key, 1 if is_open else 0),
     ).fetchone()[0]
     if is_open:
         bump(db, "resent_after_unknown")
@@ -415,6 +416,7 @@ def _refuse(db: Database, row: RecordingRow, outcome: Outcome, at: int, refusal:
     if refusal.final:
         why = changes.reason_of(Reason.REFUSED_BY_SERVICE, refusal.reason or detail)
         changes.apply(db, row, Event.REFUSED, at=at, claim=changes.ANY_CLAIM, faults=faults, detail=detail, **why)
+        watch_open(db, row.n, at)
         return
     why = {"reason": refusal.reason} if refusal.reason else {}
     changes.apply(

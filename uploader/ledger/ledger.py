@@ -11,6 +11,7 @@ from pathlib import Path
 
 from uploader.errors import LedgerError, WrongAccount
 from uploader.ledger.attempts import Attempts
+from uploader.ledger.audit import Audit
 from uploader.ledger.books import Books
 from uploader.ledger.connection import ReaderPool, SenderRole, check_place, connect, unusable
 from uploader.ledger.discovery import Discovery
@@ -20,7 +21,7 @@ from uploader.ledger.writer import DirectWriter, GroupWriter, Writer
 
 
 class Ledger:
-    """An open ledger. `recordings`, `attempts`, `discovery` and `books` are its parts."""
+    """An open ledger. `recordings`, `attempts`, `discovery`, `books` and `audit` are its parts."""
 
     def __init__(self, path: Path, *, writer: Writer, role: SenderRole | None) -> None:
         self.path = path
@@ -31,6 +32,7 @@ class Ledger:
         self.attempts = Attempts(self._readers, writer)
         self.discovery = Discovery(self._readers, writer)
         self.books = Books(self._readers, writer)
+        self.audit = Audit(self._readers)
         since, found = self.books.note("doubt_since"), self.books.note("doubt_found")
         self._doubt = (int(since) if since else None, int(found) if found else None)
 

@@ -123,10 +123,11 @@ def _opened(path: bytes, stamp: Stamp) -> Iterator[BinaryIO]:
         raise RecordingFault("the file is gone", code=Reason.FILE_VANISHED) from None
     except OSError:
         raise RecordingFault("the file cannot be opened", code=Reason.FILE_UNREADABLE) from None
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or _stamp_of(found) != stamp:
+        os.close(descriptor)
+        raise ChangedDuringUpload("the file is no longer the one that was read")
     with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or _stamp_of(found) != stamp:
-            raise ChangedDuringUpload("the file is no longer the one that was read")
         yield file
 
 

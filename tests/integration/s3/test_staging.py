@@ -10,6 +10,7 @@ import structlog
 
 from uploader.domain.recording import Stamp
 from uploader.errors import RecordingFault, ServiceRefusal
+from uploader.platform.s3.session import open_session
 from uploader.staging.s3 import S3Stager
 
 MIB = 1024 * 1024
@@ -114,8 +115,9 @@ def test_an_empty_extension_and_an_empty_prefix_are_fine(server, make_bucket, re
         lambda path: os.utime(path, ns=(0, 0)),
         lambda path: (path.with_name("new").write_bytes(CALL), path.with_name("new").replace(path)),
         lambda path: (path.unlink(), os.mkfifo(path)),
+        lambda path: (path.unlink(), path.mkdir()),
     ],
-    ids=["size", "content", "mtime", "inode", "fifo"],
+    ids=["size", "content", "mtime", "inode", "fifo", "folder"],
 )
 def test_a_file_that_is_not_the_one_that_was_read_is_not_staged(server, stager, recording, change):
     change(recording.path)
@@ -131,6 +133,39 @@ def test_content_changed_behind_an_unchanged_stamp_is_found_by_its_hash(server, 
         stager.stage(**recording.arguments(stamp=recording.stamp_now()))
     assert caught.value.code == "source_changed"
     assert keys_in(server, stager) == []
+
+
+def test_what_is_no_file_is_not_staged_though_its_stamp_is_known(stager, recording):
+    recording.path.unlink()
+    os.mkfifo(recording.path)
+    with pytest.raises(RecordingFault) as caught:
+        stager.stage(**recording.arguments(stamp=recording.stamp_now()))
+    assert caught.value.code == "source_changed"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: os.utime(path, ns=(0, 0)),
+        lambda path: (path.with_name("new").write_bytes(CALL), path.with_name("new").replace(path)),
+        lambda path: path.unlink(),
+    ],
+    ids=["mtime", "inode", "gone"],
+)
+def test_a_file_that_is_touched_or_replaced_during_the_upload_is_not_called_staged(
+    server, make_bucket, recording, change
+):
+    def meddle(**_):
+        change(recording.path)
+
+    def new_session(access):
+        session = open_session(access)
+        session.events.register("before-send.s3.PutObject", meddle)
+        return session
+
+    with pytest.raises(RecordingFault) as caught:
+        S3Stager(make_bucket(server, new_session=new_session)).stage(**recording.arguments())
+    assert caught.value.code == "source_changed"
 
 
 def test_changed_content_does_not_touch_what_another_recording_has_staged(server, stager, recording, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import threading
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from uploader.errors import ServiceRefusal, StoreUnavailable
 from uploader.platform.clock import SystemClock
 from uploader.platform.s3 import (
     Bucket,
+    ChangedDuringUpload,
     Checksum,
     ObjectArchived,
     ObjectChanged,
@@ -253,6 +255,16 @@ def test_a_failure_to_give_an_upload_up_does_not_hide_the_first_failure(bucket_o
     assert caught.value.reason == "store_forbidden"
 
 
+def test_a_store_that_sees_other_content_than_was_signed_blames_the_file(bucket_on):
+    wire = Wire(lambda method, url: (400, {}, b"<Error><Code>XAmzContentSHA256Mismatch</Code></Error>"))
+    bucket = bucket_on(wire, endpoint_url="http://127.0.0.1:9")
+    put = {"size_bytes": 3, "content_type": "audio/wav", "sha256": hashlib.sha256(b"abc").hexdigest()}
+    with pytest.raises(ChangedDuringUpload):
+        bucket.put("k.wav", io.BytesIO(b"abd"), **put)
+    with pytest.raises(StoreUnavailable):
+        bucket.put("k.wav", io.BytesIO(b"abc"), **put)
+
+
 # looking and reading
 
 
@@ -444,6 +456,17 @@ def test_expired_credentials_refuse_any_other_request_with_the_same_reason(bucke
         bucket.head("a.wav")
     assert caught.value.reason == "store_credentials"
     assert wire.requests == []
+
+
+def test_credentials_that_end_while_the_client_lives_are_said_so(bucket_on):
+    wire = stored()
+    bucket = bucket_on(wire, new_session=expiring(wire, timedelta(hours=1), refreshed=timedelta(seconds=-5)))
+    assert bucket.head("a.wav") is not None
+    bucket._session.get_credentials()._expiry_time = datetime.now(UTC)
+    with pytest.raises(ServiceRefusal) as caught:
+        bucket.head("a.wav")
+    assert caught.value.reason == "store_credentials"
+    assert len(wire.requests) == 1
 
 
 def test_no_credentials_at_all_are_said_so(monkeypatch):

@@ -272,7 +272,7 @@ def _entry(interaction: Mapping[str, Any]) -> Entry:
 def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     # where this very package lies, also when it is not installed but stands in the working directory
-    return {**kept, "PYTHONPATH": str(Path(uploader.__file__).parents[1]), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, "PYTHONPATH": str(Path(uploader.__file__).parents[1])}
 
 
 def _read(path: Path) -> str:

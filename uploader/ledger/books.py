@@ -134,10 +134,20 @@ class Books:
         self._writer.write(work)
 
     def note_seen(self, interaction_ids: Iterable[str], *, at: int) -> None:
-        """Write that a listing showed these interactions; the first time counts."""
-        rows = [(id_, at) for id_ in interaction_ids]
-        if rows:
-            self._writer.write(lambda db: db.conn.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", rows))
+        """Write that a listing showed these interactions; the first time counts.
+
+        Never earlier than an open attempt: after a clock stepped back, our own interaction would
+        look as if it had been there before.
+        """
+        ids = list(interaction_ids)
+
+        def work(db: Database) -> None:
+            latest = db.execute("SELECT max(started_at) FROM attempt WHERE open = 1").fetchone()[0]
+            first = max(at, latest or 0)
+            db.conn.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", [(id_, first) for id_ in ids])
+
+        if ids:
+            self._writer.write(work)
 
     def first_seen(self, interaction_ids: Iterable[str]) -> dict[str, int]:
         """Return when each of these interactions was first listed, as far as it was."""

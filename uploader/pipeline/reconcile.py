@@ -6,15 +6,16 @@ only when every open attempt of a recording is proved absent; a hold is provisio
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from uploader.domain.echo import ECHO_FIELDS
 from uploader.domain.lifecycle import Event
-from uploader.domain.matching import Decision, Kind, Look, Open, candidates, decide, is_
+from uploader.domain.matching import Decision, Kind, Look, Open, decide
 from uploader.domain.reasons import REASONS, Reason
 from uploader.domain.recording import State
 from uploader.domain.visibility import Known, Learned, belongs, proves_absence, wait_seconds
@@ -44,14 +45,15 @@ class Case:
     attempts: tuple[AttemptRow, ...]
 
     @property
-    def open(self) -> Open:
-        """Return it as the decision needs it."""
-        newest = self.attempts[-1]
-        return Open(
-            sent=particulars_of(self.row, newest),
-            since=from_ms(self.attempts[0].started_at),
-            fetched_to_end=any(a.fetched_at is not None for a in self.attempts),
-        )
+    def opens(self) -> tuple[Open, ...]:
+        """Return it as the decision needs it: once for each body that was sent, newest first.
+
+        A sidecar may have been mended between two attempts; either body may have arrived.
+        """
+        sent = [particulars_of(self.row, attempt) for attempt in self.attempts]
+        since, fetched = from_ms(self.attempts[0].started_at), any(a.fetched_at is not None for a in self.attempts)
+        distinct = {json.dumps(one.body(), sort_keys=True): one for one in sent}
+        return tuple(Open(sent=one, since=since, fetched_to_end=fetched) for one in reversed(distinct.values()))
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -188,32 +190,29 @@ class Reconciler:
             return 0
 
     def _decide(self, case: Case, cases: list[Case], first: list[Pass], second: list[Pass], began: float) -> Decision:
+        """Decide for each body that was sent; a repeat needs all of them proved absent."""
         learned = self._listing.learned
         wait = wait_seconds(self._configured_wait, learned.lags_seconds)
-        look = self._look(case, cases, first, second, learned)
         waited = all(began - self._known_since[a.n] >= wait for a in case.attempts)
-        proof = all(
-            proves_absence(
-                learned,
-                start=case.open.sent.start_time,
-                attempted_at=case.moments,
-                walked=[one.reading.walked for one in readings],
-                known=[known for one in readings for known in one.known],
-                wait=wait,
-            )
-            for readings in (first, second)
-        )
-        return decide(
-            case.open,
-            Look(
-                first=look.first, second=look.second, first_seen=look.first_seen, claimed=look.claimed,
-                rivals=look.rivals, complete=look.complete, proof=proof, waited=waited,
-            ),
-            learned.echo,
-        )  # fmt: skip
+        look = replace(self._look(case, cases, first, second), waited=waited)
+        decisions = [
+            decide(one, replace(look, proof=_proof(case, one, (first, second), learned, wait)), learned.echo)
+            for one in case.opens
+        ]
+        for kind in (Kind.ADOPT, Kind.HOLD):
+            found = next((decision for decision in decisions if decision.kind is kind), None)
+            if found is not None:
+                return self._unless_resubmitted(found, look)
+        return decisions[0]
 
-    def _look(self, case: Case, cases: list[Case], first: list[Pass], second: list[Pass], learned: Learned) -> Look:
-        shown = [tuple(one for r in readings for one in r.survey.listed) for readings in (first, second)]
+    def _unless_resubmitted(self, decision: Decision, look: Look) -> Decision:
+        """Follow `on_unconfirmed = "resubmit"` where whole listings show nothing, but nothing is proved."""
+        if self._resubmit_unproven and look.complete and look.waited and decision.reason is Reason.NO_PROOF:
+            return Decision(kind=Kind.SEND_AGAIN, reason=Reason.NO_PROOF)
+        return decision
+
+    def _look(self, case: Case, cases: list[Case], first: list[Pass], second: list[Pass]) -> Look:
+        shown = [tuple(one for r in passes for one in r.survey.listed) for passes in (first, second)]
         ids = {one.interaction_id for part in shown for one in part}
         seen = self._ledger.books.first_seen(ids)
         return Look(
@@ -221,7 +220,7 @@ class Reconciler:
             second=shown[1],
             first_seen={id_: from_ms(at) for id_, at in seen.items()},
             claimed=self._ledger.attempts.owners(ids).keys(),
-            rivals=[other.open for other in cases if other.row.n != case.row.n],
+            rivals=[one for other in cases if other.row.n != case.row.n for one in other.opens],
             complete=bool(first) and all(r.survey.complete for r in (*first, *second)),
             proof=False,
             waited=False,
@@ -236,13 +235,13 @@ class Reconciler:
             )  # fmt: skip
             log.info("recording.matched", id=row.id, attempt=case.attempts[-1].number)
             return 1
-        unproven = decision.kind is Kind.HOLD and decision.reason is Reason.NO_PROOF
-        if decision.kind is Kind.SEND_AGAIN or (unproven and self._resubmit_unproven):
-            how = "the listing does not have it" if decision.kind is Kind.SEND_AGAIN else "on_unconfirmed = resubmit"
+        if decision.kind is Kind.SEND_AGAIN:
+            proved = decision.reason is None
+            how = "the listing does not have it" if proved else "on_unconfirmed = resubmit"
             self._ledger.recordings.write(
                 lambda db: apply(db, row, Event.CLEARED, at=now, claim=ANY_CLAIM, due_at=now, cleared=1, detail=how)
             )
-            log.warning("recording.to_be_sent_again", id=row.id, proved=decision.kind is Kind.SEND_AGAIN)
+            log.warning("recording.to_be_sent_again", id=row.id, proved=proved)
             return 1
         self._hold(case, decision, now)
         return 0
@@ -281,18 +280,43 @@ class Reconciler:
             return
         mine = set(case.windows)
         ours = [r for r in first if _serves(r, mine)], [r for r in second if _serves(r, mine)]
-        look = self._look(case, cases, *ours, self._listing.learned)
-        echo = self._listing.learned.echo
-        found = candidates(case.open, look.second, look, echo, is_) if look.complete else ()
+        look = self._look(case, cases, *ours)
         now = to_ms(self._clock.now())
+        decisions = [decide(one, look, self._listing.learned.echo) for one in case.opens]
+        found = next((d for d in decisions if d.kind is Kind.ADOPT), None)
         for attempt in case.attempts:
             if (attempt.recheck_at or now + 1) > now:
                 continue
-            if len(found) == 1:
-                self._ledger.attempts.report_double(attempt.n, found[0].interaction_id, at=now)
+            if found is not None and case.row.interaction_id is not None:
+                self._ledger.attempts.report_double(attempt.n, str(found.interaction_id), at=now)
                 log.error("recording.double", id=case.row.id, attempt=attempt.number)
                 return
+            if found is not None:
+                self._ledger.attempts.tie(
+                    attempt.n,
+                    str(found.interaction_id),
+                    at=now,
+                    event=Event.LATE_ACCEPTED,
+                    track_at=now + self._poll_ms,
+                )
+                log.warning("recording.late_accepted", id=case.row.id, attempt=attempt.number)
+                return
             self._ledger.attempts.rechecked(attempt.n, at=now)
+
+
+def _proof(case: Case, one: Open, passes: tuple[list[Pass], list[Pass]], learned: Learned, wait: float) -> bool:
+    """Say whether both passes would have shown every interaction that this body may have made."""
+    return all(
+        proves_absence(
+            learned,
+            start=one.sent.start_time,
+            attempted_at=case.moments,
+            walked=[found.reading.walked for found in part],
+            known=[known for found in part for known in found.known],
+            wait=wait,
+        )
+        for part in passes
+    )
 
 
 def _serves(reading: Pass, windows: set[Window]) -> bool:
@@ -302,9 +326,10 @@ def _serves(reading: Pass, windows: set[Window]) -> bool:
 
 
 def _could_be_proven(case: Case, learned: Learned) -> bool:
-    start = case.open.sent.start_time
     return all(
-        any(belongs(learned, window=w, start=start, created=moment) for w in case.windows) for moment in case.moments
+        any(belongs(learned, window=w, start=one.sent.start_time, created=moment) for w in case.windows)
+        for one in case.opens
+        for moment in case.moments
     )
 
 

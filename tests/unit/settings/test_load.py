@@ -146,3 +146,24 @@ def test_settings_cannot_be_changed(write, good):
     with pytest.raises(ValidationError):
         settings.run.workers = 9  # type: ignore[misc]
     assert isinstance(settings, Settings)
+
+
+def test_the_settings_take_nothing_from_the_processs_own_environment(write, good, monkeypatch):
+    monkeypatch.setenv("QM_UPLOADER_RUN__WORKERS", "3")
+    monkeypatch.setenv("RUN", '{"workers": 4}')
+    assert load(write(good), environ={}, need_secrets=False).settings.run.workers == 8
+    assert Settings().run.workers == 8
+
+
+def test_what_is_loaded_twice_is_equal_and_of_one_class(write, good):
+    first, second = (load(write(good), environ={}, need_secrets=True).settings for _ in range(2))
+    assert type(first) is Settings
+    assert first == second
+
+
+def test_a_table_is_merged_key_by_key_over_all_places(write, good):
+    environ = {"QM_UPLOADER_STAGING__REGION": "eu-central-1"}
+    overrides = {"staging.prefix": "calls/"}
+    staging = load(write(good), environ=environ, overrides=overrides, need_secrets=False).settings.staging
+    assert staging is not None
+    assert (staging.type, staging.bucket, staging.region, staging.prefix) == ("s3", "bucket", "eu-central-1", "calls/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -120,12 +121,50 @@ def test_a_secret_file_inside_the_credentials_directory_may_have_any_mode(config
     assert _secret(path, {"CREDENTIALS_DIRECTORY": str(tmp_path)}) == "from file"
 
 
-def test_a_broken_credential_is_a_mistake_and_nothing_else_is_taken_in_its_place(config, tmp_path):
+@pytest.mark.parametrize("content", [b"one\ntwo\n", b"\xff\xfe", b"x" * (64 * 1024 + 1)])
+def test_a_broken_credential_is_a_mistake_and_nothing_else_is_taken_in_its_place(config, tmp_path, content):
     path, _ = config()
-    (tmp_path / "zoom-client-secret").write_text("")
+    (tmp_path / "zoom-client-secret").write_bytes(content)
     with pytest.raises(ConfigurationError) as caught:
         load(path, environ={"CREDENTIALS_DIRECTORY": str(tmp_path)}, need_secrets=True)
-    assert "empty" in caught.value.problems[0].message
+    assert [p.field for p in caught.value.problems] == ["zoom.client_secret (credential)"]
+
+
+@pytest.mark.parametrize("blank", ["", "\n", " \r\n"])
+def test_a_blank_credential_counts_as_none(config, tmp_path, blank):
+    path, _ = config()
+    (tmp_path / "zoom_client_secret").write_text(blank)
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert _secret(path, environ) == "from file"
+    assert load(path, environ=environ, need_secrets=True).origins["zoom.client_secret"] == "file"
+
+
+def test_a_blank_credential_does_not_hide_one_of_another_name(config, tmp_path):
+    path, _ = config()
+    (tmp_path / "zoom_client_secret").write_text("\n")
+    (tmp_path / "client-secret").write_text("from credentials\n")
+    assert _secret(path, {"CREDENTIALS_DIRECTORY": str(tmp_path)}) == "from credentials"
+
+
+def test_a_blank_credential_alone_leaves_the_secret_missing(write, good, tmp_path):
+    (tmp_path / "zoom_client_secret").write_text("\n")
+    path = write(good.replace('client_secret = "hush"', ""))
+    with pytest.raises(ConfigurationError) as caught:
+        load(path, environ={"CREDENTIALS_DIRECTORY": str(tmp_path)}, need_secrets=True)
+    assert [p.field for p in caught.value.problems] == ["zoom.client_secret"]
+    assert "is required" in caught.value.problems[0].message
+
+
+@pytest.mark.parametrize("name", ["QM_UPLOADER_ZOOM__CLIENT_SECRET", "QM_UPLOADER_ZOOM__CLIENT_SECRET_FILE"])
+def test_an_empty_variable_does_not_hide_the_secret_of_the_file(write, good, name):
+    assert _secret(write(good), {name: ""}) == "hush"
+
+
+def test_a_credential_is_not_looked_at_where_no_secret_is_needed(config, tmp_path):
+    path, _ = config()
+    os.mkfifo(tmp_path / "zoom_client_secret", 0o644)
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert load(path, environ=environ, need_secrets=False).settings.zoom.client_secret is None
 
 
 def test_a_relative_path_of_a_secret_file_is_refused(problems, good):
@@ -148,3 +187,10 @@ def test_a_secret_shows_in_no_representation_and_no_error(write, good):
     with pytest.raises(ConfigurationError) as caught:
         load(write(good.replace('"hush"', f'["{canary}"]')), environ={}, need_secrets=True)
     assert canary not in f"{caught.value}{caught.value.problems}"
+
+
+def test_no_debug_log_of_a_library_shows_what_the_sources_hold(write, good, monkeypatch, caplog):
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("PYDANTIC_SETTINGS_DEBUG", "1")
+    load(write(good), environ={"QM_UPLOADER_RUN__WORKERS": "3"}, need_secrets=True)
+    assert caplog.text == ""

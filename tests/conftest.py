@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import threading
 
 import pytest
+import structlog
+
+pytest_plugins = ("tests.s3_server",)
 
 
 def need(program: str, package: str) -> str:
@@ -42,3 +46,21 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch):
             monkeypatch.delenv(name)
         if name.lower() in {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    """End what a program that ran inside the test configured: it would show in the tests after it."""
+    root = logging.getLogger()
+    before = root.level, root.handlers[:]
+    levels = {name: one.level for name, one in root.manager.loggerDict.items() if isinstance(one, logging.Logger)}
+    yield
+    structlog.reset_defaults()
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
+    for name, one in root.manager.loggerDict.items():
+        if isinstance(one, logging.Logger):
+            # a level that came with an import stays: the module is not imported again
+            one.setLevel(levels.get(name, one.level))
+            one.propagate = True
+            one.disabled = False

@@ -7,7 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import RecordingRow, to_ms
 from uploader.pipeline.intake import Intake
 from uploader.pipeline.listing import Listing
-from uploader.pipeline.places import BucketPlace, FolderPlace, Place, list_siblings
+from uploader.pipeline.places import BucketPlace, FolderNames, FolderPlace, Place, list_siblings
 from uploader.pipeline.reconcile import Reconciler
 from uploader.pipeline.spec import SidecarPolicy, SourceSpec
 from uploader.pipeline.stage import BucketStager, BuiltinStager, InPlaceStager, Stager
@@ -40,6 +40,7 @@ from uploader.service.grants import LedgerGrants
 from uploader.service.line import Line, Route
 from uploader.service.scanner import BucketScanner, FolderScanner, Rhythm, Scanner
 from uploader.settings.model import Settings, SourceSettings, StagingSettings
+from uploader.settings.order import ImportOrder
 from uploader.settings.units import split_listen
 from uploader.sidecars.mapping import MappingContext
 from uploader.sources.folder.rules import Rules
@@ -56,6 +57,11 @@ log = structlog.get_logger()
 
 _SELFTEST_SECONDS = 10.0
 _SELFTEST_LIFE_SECONDS = 300.0
+_MOST_SIBLINGS = 1000
+SENDER_NOTE = "sender"
+"""The note that says for which import alone the one sender sends; empty for the daemon."""
+IMPORT_REST_SECONDS = 2.0
+"""So long must a file that an import takes have been left alone."""
 
 
 def open_beside(settings: Settings) -> Ledger:
@@ -123,32 +129,52 @@ def place_of(source: SourceSettings, clock: Clock, *, workers: int = 8) -> Place
     if source.type == "folder":
         return FolderPlace(root_of(source), rules=rules, siblings=list_siblings)
     bucket = bucket_of(source, clock, workers=workers)
-    return BucketPlace(bucket, rules=rules, siblings=bucket_siblings(source, clock))
+    return BucketPlace(bucket, rules=rules, siblings=bucket_siblings(bucket))
 
 
-def bucket_siblings(source: SourceSettings, clock: Clock) -> Callable[[bytes, bytes], list[bytes]]:
+def bucket_siblings(bucket: Bucket) -> Callable[[bytes, bytes], list[bytes]]:
     """Answer for names beside an object by listing those that begin alike."""
+    start = f"s3://{bucket.access.bucket}".encode()
 
     def siblings(folder: bytes, prefix: bytes) -> list[bytes]:
-        start = f"s3://{source.bucket}/".encode()
-        below = folder.removeprefix(start.rstrip(b"/")).lstrip(b"/")
+        below = folder.removeprefix(start).lstrip(b"/")
         key = (below + b"/" if below else b"") + prefix.rstrip(b".")
-        access = S3Access(
-            bucket=source.bucket,
-            prefix=key.decode(),
-            region=source.region,
-            endpoint_url=source.endpoint_url,
-            aws_profile=source.aws_profile,
-        )
         found: list[bytes] = []
-        for page in Bucket(access, clock=clock).list():
-            names = (info.key.encode().rpartition(b"/") for info in page.objects)
+        for page in bucket.list(prefix=key.decode("utf-8", "surrogateescape")):
+            names = (info.key.encode("utf-8", "surrogateescape").rpartition(b"/") for info in page.objects)
             found += [name for head, _, name in names if head == below]
-            if len(found) > 1000:
+            if len(found) > _MOST_SIBLINGS:
                 break
         return found
 
     return siblings
+
+
+def spec_of_import(order: ImportOrder) -> SourceSpec:
+    """Return how an import's recordings are treated: nothing is waited for but a file that has just changed."""
+    spec = spec_of(order.source, is_import=True)
+    return replace(spec, settle_seconds=IMPORT_REST_SECONDS, since=order.since, until=order.until)
+
+
+def import_roots(order: ImportOrder) -> tuple[bytes, ...]:
+    """Return the folders that an import's files may lie in, links resolved."""
+    roots: dict[bytes, None] = {}
+    for path in order.paths:
+        if path.endswith(b"/"):
+            roots[path.rstrip(b"/") or b"/"] = None
+        else:
+            # A person has named this very file: where a link of that name leads is meant too.
+            roots |= dict.fromkeys((os.path.dirname(path), os.path.dirname(os.path.realpath(path))))  # noqa: PTH120
+    return tuple(roots)
+
+
+def place_of_import(order: ImportOrder, bucket: Bucket | None) -> Place:
+    """Return where an import's files are: folders on this machine, or `bucket`."""
+    rules = Rules(include=order.source.include, exclude=order.source.exclude)
+    if bucket is not None:
+        return BucketPlace(bucket, rules=rules, siblings=bucket_siblings(bucket))
+    first, *further = import_roots(order)
+    return FolderPlace(first, rules=rules, siblings=FolderNames(), further=further)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +241,7 @@ class Wiring:
         """Return an engine for the daemon, or for one import alone."""
         settings, ledger = self._settings, self._ledger
         ledger.belongs_to(account_id=settings.zoom.account_id, api_url=settings.zoom.api_url)
+        ledger.books.set_notes({SENDER_NOTE: "" if import_n is None else str(import_n)})
         line = self._line()
         dispatcher = Dispatcher(
             ledger=ledger,
@@ -315,30 +342,42 @@ class Wiring:
         key = (row.source_n, row.import_n)
         with self._routes_lock:
             if key not in self._routes:
-                source = self._source_of(row)
-                if source is None:
+                made = self._new_route(row)
+                if made is None:
                     return None
-                self._routes[key] = self._make_route(source, row)
+                self._routes[key] = made
             return self._routes[key]
 
-    def _source_of(self, row: RecordingRow) -> SourceSettings | None:
+    def _new_route(self, row: RecordingRow) -> Route | None:
         if row.import_n:
             found = next(one for one in self._ledger.discovery.imports() if one.n == row.import_n)
-            return import_source(found.settings)
-        return next((s for s in self._settings.sources if s.name == row.source), None)
+            return self._import_route(ImportOrder.from_document(found.settings))
+        source = next((s for s in self._settings.sources if s.name == row.source), None)
+        return None if source is None else self._source_route(source, row)
 
-    def _make_route(self, source: SourceSettings, row: RecordingRow) -> Route:
+    def _source_route(self, source: SourceSettings, row: RecordingRow) -> Route:
         rules = Rules(include=source.include, exclude=source.exclude)
-        spec = spec_of(source, is_import=row.import_n > 0)
         if source.type == "s3":
-            bucket = bucket_of(source, self._clock, workers=self._settings.run.workers)
-            self._buckets.append(bucket)
-            siblings = self._siblings(row) if not row.import_n else bucket_siblings(source, self._clock)
-            place = BucketPlace(bucket, rules=rules, siblings=siblings)
-            return Route(spec=spec, place=place, stager=InPlaceStager(bucket, place, lifetime_seconds=self._url_ttl()))
-        siblings = list_siblings if row.import_n else self._siblings(row)
-        root = b"/" if row.import_n else root_of(source)
-        return Route(spec=spec, place=FolderPlace(root, rules=rules, siblings=siblings), stager=self._stager())
+            bucket = self._bucket(source)
+            place = BucketPlace(bucket, rules=rules, siblings=self._siblings(row))
+            return Route(spec=spec_of(source), place=place, stager=self._in_place(bucket, place))
+        folder = FolderPlace(root_of(source), rules=rules, siblings=self._siblings(row))
+        return Route(spec=spec_of(source), place=folder, stager=self._stager())
+
+    def _import_route(self, order: ImportOrder) -> Route:
+        bucket = self._bucket(order.source) if order.source.type == "s3" else None
+        place = place_of_import(order, bucket)
+        if bucket is not None and isinstance(place, BucketPlace):
+            return Route(spec=spec_of_import(order), place=place, stager=self._in_place(bucket, place))
+        return Route(spec=spec_of_import(order), place=place, stager=self._stager())
+
+    def _bucket(self, source: SourceSettings) -> Bucket:
+        bucket = bucket_of(source, self._clock, workers=self._settings.run.workers)
+        self._buckets.append(bucket)
+        return bucket
+
+    def _in_place(self, bucket: Bucket, place: BucketPlace) -> Stager:
+        return InPlaceStager(bucket, place, lifetime_seconds=self._url_ttl())
 
     def _siblings(self, row: RecordingRow) -> Callable[[bytes, bytes], list[bytes]]:
         discovery = self._ledger.discovery
@@ -413,9 +452,7 @@ class Wiring:
         }
         if source.type == "folder":
             return FolderScanner(root=root_of(source), **common)
-        bucket = bucket_of(source, self._clock, workers=self._settings.run.workers)
-        self._buckets.append(bucket)
-        return BucketScanner(lister=S3Lister(bucket, wanted=lambda key: True), **common)
+        return BucketScanner(lister=S3Lister(self._bucket(source), wanted=lambda key: True), **common)
 
     def _servers(self, engine: Engine, *, with_web: bool) -> list[HttpServer]:
         servers = []
@@ -480,8 +517,3 @@ def register(ledger: Ledger, source: SourceSettings, clock: Clock) -> SourceRow:
         settings=fingerprint(source),
         at=to_ms(clock.now()),
     )
-
-
-def import_source(document: str) -> SourceSettings:
-    """Return the settings that an import was begun with."""
-    return SourceSettings.model_validate(json.loads(document)["source"])

@@ -17,7 +17,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.error
@@ -153,7 +152,7 @@ class Row:
     """A recording as the ledger has it, with its attempts and history."""
 
     values: dict[str, Any]
-    attempts: list[dict[str, Any]] = field(default_factory=list)
+    tries: list[dict[str, Any]] = field(default_factory=list)
     history: list[tuple[Any, ...]] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> Any:
@@ -166,7 +165,7 @@ class Row:
         """Tell all that is known, for the message of a failure."""
         lines = [f"recording {self.n} {self.id} {self.location!r}: {self.state} {self.reason_code} {self.reason}"]
         keys = ("number", "started_at", "ended_at", "outcome", "cause", "status", "message", "interaction_id", "open")
-        lines += [f"  attempt {({k: a[k] for k in keys})}" for a in self.attempts]
+        lines += [f"  attempt { ({k: a[k] for k in keys}) }" for a in self.tries]
         lines += [f"  {at} {event} -> {state} {detail or ''}" for at, event, state, detail in self.history]
         return "\n".join(lines)
 
@@ -217,30 +216,20 @@ class Daemon:
         self.config.chmod(0o600)
 
     def start(self, *, ready: bool = True, seconds: float = 30) -> None:
-        """Start it, and wait until it has told NOTIFY_SOCKET that it is ready."""
+        """Start it, and wait until it says that it is ready."""
         assert self.process is None or self.process.poll() is not None, "it is running"
         command = [*self.prefix, sys.executable, "-m", "uploader", "--config", str(self.config), "run", "-v"]
-        folder = Path(tempfile.mkdtemp(prefix="qmn"))
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-                listener.bind(str(folder / "s"))
-                listener.settimeout(0.1)
-                with self.out.open("ab") as out, self.err.open("ab") as err:
-                    environ = os.environ | {"NOTIFY_SOCKET": str(folder / "s")}
-                    self.process = subprocess.Popen(command, stdout=out, stderr=err, cwd=REPOSITORY, env=environ)
-                if ready:
-                    wait_until(
-                        lambda: self._heard_ready(listener), seconds=seconds, what="readiness", say=self.tail
-                    )
-        finally:
-            shutil.rmtree(folder)
+        with self.out.open("ab") as out, self.err.open("ab") as err:
+            self.process = subprocess.Popen(command, stdout=out, stderr=err, cwd=REPOSITORY)
+        if ready:
+            wait_until(self._is_ready, seconds=seconds, what="readiness", say=self.tail)
 
-    def _heard_ready(self, listener: socket.socket) -> bool:
+    def _is_ready(self) -> bool:
         assert self.process is not None
         if self.process.poll() is not None:
             pytest.fail(f"the daemon ended with {self.process.returncode}: {self.tail()}")
-        with contextlib.suppress(TimeoutError):
-            return b"READY=1" in listener.recv(4096)
+        with contextlib.suppress(OSError):
+            return self.get("/readyz")[0] == 200
         return False
 
     @property
@@ -302,10 +291,8 @@ class Daemon:
         rows = [Row(values=found) for found in self.ask(f"SELECT * FROM recording WHERE {where} ORDER BY n", *values)]
         attempts, history = self.ask("SELECT * FROM attempt ORDER BY n"), self.ask("SELECT * FROM history ORDER BY n")
         for row in rows:
-            row.attempts = [a for a in attempts if a["recording_n"] == row.n]
-            row.history = [
-                (h["at"], h["event"], h["state"], h["detail"]) for h in history if h["recording_n"] == row.n
-            ]
+            row.tries = [a for a in attempts if a["recording_n"] == row.n]
+            row.history = [(h["at"], h["event"], h["state"], h["detail"]) for h in history if h["recording_n"] == row.n]
         return rows
 
     def row(self, path: Path | bytes | str) -> Row | None:
@@ -326,7 +313,7 @@ class Daemon:
             return found
 
         def say() -> str:
-            open_ = self.rows("state NOT IN ('submitted', 'analyzed', 'duplicate') LIMIT 5")
+            open_ = self.rows("state NOT IN ('submitted', 'analyzed', 'duplicate')")[:5]
             stories = "\n".join(row.story() for row in open_)
             return f"{dict(self.states())} gates {self.gates()}\n{stories}\n{self.tail()}"
 
@@ -339,7 +326,7 @@ class Daemon:
             row = daemon.row(path)
             return row if row is not None and row.state in states else None
 
-        return self.wait_for(look, seconds=seconds, what=f"{path!r} to be {' or '.join(states)}")
+        return self.wait_for(look, seconds=seconds, what=f"{os.fsencode(path)!r} to be {' or '.join(states)}")
 
     def wait_settled(self, count: int, *, seconds: float = 60) -> None:
         """Wait until so many are submitted."""
@@ -414,15 +401,27 @@ def compare(daemon: Daemon, sandbox: Sandbox, expected: list[Expected]) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def compare_hashes(sandbox: Sandbox, expected: list[Expected]) -> None:
+    """Compare only what was dropped with what the service got, whatever the ledger knows."""
+    wait_until(
+        lambda: all(Expected.got(one).sha256 for one in sandbox.accepted()), seconds=30, what="all to be fetched"
+    )
+    assert Counter(map(Expected.got, sandbox.accepted())) == Counter(expected)
+
+
 def recording_id(interaction: dict[str, Any]) -> str:
-    """Return the ledger id of an interaction's recording, as its download path says."""
-    parts = [part.partition(".")[0] for part in interaction["download_path"].split("/")]
-    return next(part for part in parts if len(part) == 10)
+    """Return the ledger id of an interaction's recording: its download path ends in ID-ATTEMPT.EXTENSION."""
+    return interaction["download_path"].rpartition("/")[2].partition("-")[0]
 
 
 def _is_same_hash(row: Row, interactions: list[dict[str, Any]]) -> bool:
     one = next((i for i in interactions if i["interaction_id"] == row.interaction_id), None)
     return one is not None and Expected.got(one).sha256 == bytes(row.sha256).hex()
+
+
+def run(*command: str) -> None:
+    """Run a program of the system that must succeed."""
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -433,7 +432,9 @@ class Tools:
     make_call = staticmethod(make_call)
     wait_until = staticmethod(wait_until)
     rest = staticmethod(rest)
+    run = staticmethod(run)
     compare = staticmethod(compare)
+    compare_hashes = staticmethod(compare_hashes)
     recording_id = staticmethod(recording_id)
     free_port = staticmethod(free_port)
     expected = staticmethod(Expected.of)

@@ -23,13 +23,15 @@ from uploader.demo import recordings
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
+    from rich.text import Text
 
 _NEEDS_ATTENTION = 1
-_BETWEEN_SECONDS = 0.5
+_BETWEEN_SECONDS = 0.7
 _LOOK_SECONDS = 0.1
 _STANDSTILL_SECONDS = 12.0
 _LONGEST_SECONDS = 60.0
 _WIDE = 110
+_ABOUT = 40
 _STYLES = {
     "analyzed": "green",
     "duplicate": "cyan",
@@ -40,7 +42,7 @@ _STYLES = {
 }
 _GO_ON = """\
 With your own account (the README has it in ten minutes):
-  qm-uploader config init qm.toml       write a configuration; edit the four places in it
+  qm-uploader config init qm.toml       write the example; edit 1 to 4 in it
   qm-uploader --config qm.toml doctor   does everything outside answer?
   qm-uploader --config qm.toml run      watch the folder and send what comes"""
 
@@ -75,7 +77,7 @@ def _say_where(context: Context, stage: Stage, *, keep: bool) -> None:
     elif stage.directory.exists():
         context.note(f"The temporary directory could not be removed: {stage.directory}")
     else:
-        context.say("Sandbox and daemon have ended, their temporary directory is removed (--keep keeps it).")
+        context.say("Sandbox and daemon have ended; their directory is removed (--keep keeps it).")
 
 
 class _Waiting:
@@ -156,8 +158,7 @@ class _Play:
             sight = self._sights.get(drop.name)
             state = sight.state if sight else "not seen"
             rows.append((drop.name, drop.intended, state if good else f"{state} (!)", _outcome(sight)))
-        self._context.say()
-        print_table(("file", "intended", "became", "interaction id, or why not"), rows, color=self._context.color)
+        self._view.conclude(("file", "intended", "became", "interaction or reason"), rows)
         self._context.say(_verdict(fared, seconds=seconds, as_intended=as_intended))
         self._context.say(_books_line(self._drops, books, self._sights))
 
@@ -201,7 +202,7 @@ def _books_line(drops: Sequence[Drop], books: Sequence[Entry], sights: Mapping[s
     seen = [(drop, sights[drop.name].interaction_id) for drop in drops if drop.name in sights]
     whole = sum(_is_whole(drop, by_id[id_]) for drop, id_ in seen if id_ in by_id)
     return (
-        f"The sandbox's books: {len(books)} accepted, {whole} of them fetched whole (SHA-256 equal to the file's), "
+        f"The sandbox's books: {len(books)} accepted, {whole} fetched whole (equal SHA-256), "
         f"{sum(entry.analyzed for entry in books)} analysed."
     )
 
@@ -217,6 +218,11 @@ class _View:
 
     def show(self, dropped: Sequence[Drop], sights: Mapping[str, Sight], *, seconds: float) -> None:
         """Show how things stand."""
+
+    def conclude(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Show what became of everything, as a table."""
+        click.echo()
+        print_table(columns, rows, color=False)
 
 
 class _Lines(_View):
@@ -247,6 +253,7 @@ class _Screen(_View):
     def __init__(self, console: Console) -> None:
         from rich.live import Live
 
+        self._console = console
         self._shown: tuple[Sequence[Drop], Mapping[str, Sight], float] = ((), {}, 0.0)
         # the table at the end takes its place
         self._live = Live(self, console=console, auto_refresh=False, transient=True)
@@ -263,28 +270,51 @@ class _Screen(_View):
         self._shown = (dropped, sights, seconds)
         self._live.refresh()
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self._table(wide=options.max_width >= _WIDE)
+    def conclude(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Draw the table at the end: only reasons are broken into lines."""
+        table = _table(columns[:-1])
+        table.add_column(columns[-1], overflow="fold")
+        for name, intended, became, outcome in rows:
+            table.add_row(*_texts(name, intended), *_texts(became, style=_style(became)), *_texts(outcome))
+        self._console.print(table, soft_wrap=False)
 
-    def _table(self, *, wide: bool) -> Table:
-        from rich import box
-        from rich.table import Table
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
 
         dropped, sights, seconds = self._shown
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", caption_justify="left")
-        table.add_column("file", no_wrap=True)
-        if wide:
-            table.add_column("what it is", no_wrap=True, overflow="ellipsis", max_width=38)
-        table.add_column("state now", no_wrap=True)
-        table.add_column("interaction id, or a note", no_wrap=True, overflow="ellipsis")
+        wide = options.max_width >= _WIDE
+        table = _table(("file", "what it is", "state now") if wide else ("file", "state now"))
+        taken = max((len(drop.name) for drop in dropped), default=0) + 11 + (_ABOUT + 3 if wide else 0) + 8
+        table.add_column("interaction or reason", no_wrap=True, max_width=max(22, options.max_width - taken))
         for drop in dropped:
             sight = sights.get(drop.name)
             state = sight.state if sight else "dropped"
-            cells = [Text(state, style=_STYLES.get(state, "")), Text(_outcome(sight) or ("" if wide else drop.about))]
-            table.add_row(Text(drop.name), *([Text(drop.about)] if wide else []), *cells)
+            about = drop.about if len(drop.about) <= _ABOUT else drop.about[: _ABOUT - 1] + "…"
+            outcome = _outcome(sight) or ("" if wide or sight else about)
+            names = _texts(drop.name, about) if wide else _texts(drop.name)
+            table.add_row(*names, *_texts(state, style=_style(state)), *_texts(outcome))
         table.caption = Text(f"{seconds:.0f} s; Ctrl-C ends it", style="dim")
-        return table
+        yield table
+
+
+def _table(columns: Sequence[str]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", caption_justify="left")
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    return table
+
+
+def _texts(*cells: str, style: str = "") -> list[Text]:
+    from rich.text import Text
+
+    return [Text(cell, style=style, overflow="ellipsis") for cell in cells]
+
+
+def _style(state: str) -> str:
+    return _STYLES.get(state, "red" if state.endswith("(!)") else "")
 
 
 def _view(context: Context) -> _View:

@@ -198,8 +198,9 @@ class Stage:
     def _check_alive(self) -> None:
         for what, process in zip(("sandbox", "daemon"), self._processes, strict=False):
             if process.poll() is not None:
-                last = _read(self.directory / f"{what}.log").strip().splitlines()[-1:]
-                why = f": {last[0]}" if last else ""
+                lines = _read(self.directory / f"{what}.log").splitlines()
+                errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+                why = f": {errors[-1]}" if errors else ""
                 raise UploaderError(f"the {what} has ended by itself{why}", hint=_KEEP_HINT)
 
     def _write_config(self, told: Mapping[str, Any]) -> None:

@@ -72,7 +72,7 @@ SENTENCES: dict[Why, tuple[str, str]] = {
     Why.DISK_FULL: ("the ledger's disk is nearly full", "free space on it; it goes on by itself"),
 }
 
-HALF_OPEN = frozenset({Why.SCOPE, Why.PLAN, Why.FORBIDDEN, Why.EQUAL_REFUSALS})
+HALF_OPEN = frozenset({Why.CREDENTIALS, Why.SCOPE, Why.PLAN, Why.FORBIDDEN, Why.EQUAL_REFUSALS})
 """Closed for these, a gate is probed by sending one recording: nothing less asks the same question."""
 
 _BY_CAUSE = {

@@ -30,9 +30,13 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page of GET /qm/interactions. `next_page_token` is None on the last page."""
+    """One page of GET /qm/interactions. `next_page_token` is None on the last page.
+
+    `rate_category` is the class of rate limit that the service counts the request under, if it says so.
+    """
 
     interactions: tuple[Listed, ...]
     total_records: int | None
     next_page_token: str | None
     service_date: datetime | None
+    rate_category: str | None = None

@@ -1,0 +1,1 @@
+"""Everything known about recordings, and the only SQL: schema, statements, one writer."""

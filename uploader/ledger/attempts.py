@@ -19,6 +19,7 @@ from uploader.domain.lifecycle import TRANSITIONS, Event
 from uploader.domain.outcome import Cause, Kind, Outcome
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
+from uploader.errors import RowMoved
 from uploader.ledger import changes
 from uploader.ledger.books import bump, count_submission
 from uploader.ledger.connection import ReaderPool
@@ -42,6 +43,10 @@ RECHECK_AFTER_MS = (_HOUR_MS, 24 * _HOUR_MS, WATCH_DAYS * 24 * _HOUR_MS)
 
 DOUBT_MESSAGE = "the ledger was restored"
 """Marks the attempt that stands for those that a restored ledger may have lost."""
+_LATE_ANSWER = "late_answer"
+"""In the history: an older request was accepted while a repeat was under way."""
+_IN_FLIGHT = "r.state IN ('submitting', 'unconfirmed')"
+"""The condition of an index, word for word: only then it is used."""
 
 
 class Obstacle(Enum):
@@ -93,20 +98,22 @@ class Attempts:
         """Look for `row` before it is sent: an attempt may be missing from this ledger since `since`."""
 
         def work(db: Database) -> None:
-            _insert_doubt(db, row, since=since, at=at)
             changes.apply(
                 db, row, Event.DOUBTED, at=at, claim=row.claimed, due_at=at, attempts=row.attempts + 1,
                 **changes.reason_of(Reason.IN_DOUBT),
             )  # fmt: skip
+            _insert_doubt(db, row, since=since, at=at)
 
         self._writer.write(work)
 
     def tie(self, n: int, interaction_id: str, *, at: int, event: Event, track_at: int) -> RecordingRow:
-        """Give attempt `n` its interaction id and its recording too. Raises RowMoved, IllegalTransition."""
+        """Give attempt `n` its interaction id and its recording too. Raises RowMoved when either was settled meanwhile."""
 
         def work(db: Database) -> RecordingRow:
             made = _get(db, n)
             row = changes.fetch(db, made.recording_n)
+            if (row.state, event) not in TRANSITIONS or _is_anothers(db, interaction_id, n):
+                raise RowMoved("the recording or the interaction was settled meanwhile")
             _own(db, made, interaction_id, at)
             changes.apply(
                 db, row, event, at=at, claim=changes.ANY_CLAIM, due_at=track_at, detail=interaction_id,
@@ -125,20 +132,21 @@ class Attempts:
 
         def work(db: Database) -> RecordingRow:
             found = db.execute("SELECT max(n) FROM attempt WHERE recording_n = ? AND open = 1", (row.n,)).fetchone()[0]
-            attempts = row.attempts
+            if _is_anothers(db, interaction_id, found or 0):
+                raise RowMoved("the interaction belongs to a recording already")
+            attempts = row.attempts + (found is None)
+            changes.apply(
+                db, row, Event.ADOPTED, at=at, claim=changes.ANY_CLAIM, due_at=at, detail=interaction_id,
+                interaction_id=interaction_id, submitted_at=at, attempts=attempts, looks=0,
+                claims=int(_may_claim(db, row)),
+            )  # fmt: skip
             if found is None:
-                attempts += 1
                 found = db.execute(
                     "INSERT INTO attempt (recording_n, number, started_at, ended_at, outcome, message) "
                     "VALUES (?, ?, ?, ?, 'adopted', 'adopted by a person') RETURNING n",
                     (row.n, attempts, at, at),
                 ).fetchone()[0]
             _own(db, _get(db, found), interaction_id, at)
-            changes.apply(
-                db, row, Event.ADOPTED, at=at, claim=changes.ANY_CLAIM, due_at=at, detail=interaction_id,
-                interaction_id=interaction_id, submitted_at=at, attempts=attempts, looks=0,
-                claims=int(_may_claim(db, row)),
-            )  # fmt: skip
             watch_open(db, row.n, at)
             return changes.fetch(db, row.n)
 
@@ -151,8 +159,7 @@ class Attempts:
             made = _get(db, n)
             _own(db, made, interaction_id, at)
             row = changes.fetch(db, made.recording_n)
-            changes.append(db, row.n, event="double", state=row.state, at=at, detail=interaction_id)
-            bump(db, "doubles")
+            _report_double(db, row, interaction_id, at)
 
         self._writer.write(work)
 
@@ -182,7 +189,7 @@ class Attempts:
 
         def work(db: Database) -> int:
             db.execute("UPDATE recording SET claimed = NULL, due_at = ? WHERE claimed IS NOT NULL", (at,))
-            caught = db.execute(f"{SELECT_RECORDING} WHERE r.state = 'submitting'").fetchall()
+            caught = db.execute(f"{SELECT_RECORDING} WHERE {_IN_FLIGHT} AND r.state = 'submitting'").fetchall()
             for values in caught:
                 row = recording(values)
                 db.execute(
@@ -194,6 +201,7 @@ class Attempts:
                     db, row, Event.OUTCOME_UNKNOWN, at=at, claim=changes.ANY_CLAIM, due_at=at,
                     **changes.reason_of(Reason.LOOKING),
                 )  # fmt: skip
+                _settle_late(db, row.n, at, track_at=at)
             if doubt[0] is not None and doubt[1] is not None:
                 _doubt_unconfirmed(db, since=doubt[0], found=doubt[1], at=at)
             return len(caught)
@@ -325,6 +333,10 @@ def _begin(
         changes.apply(db, row, Event.DOUBTED, at=at, claim=row.claimed, due_at=at, **changes.reason_of(Reason.LOOKING))
         return Obstacle.LOOK_FIRST
     number = row.attempts + 1
+    # First of all: a row that others have taken round meanwhile has an attempt of this number.
+    changes.apply(
+        db, row, Event.SUBMIT_STARTED, at=at, claim=row.claimed, claimed=row.claimed, attempts=number, cleared=0
+    )
     n = db.execute(
         "INSERT INTO attempt (recording_n, number, started_at, call_start, staged_key, repeat) "
         "VALUES (?, ?, ?, ?, ?, ?) RETURNING n",
@@ -333,15 +345,12 @@ def _begin(
     if is_open:
         bump(db, "resent_after_unknown")
     count_submission(db, day)
-    changes.apply(
-        db, row, Event.SUBMIT_STARTED, at=at, claim=row.claimed, claimed=row.claimed, attempts=number, cleared=0
-    )
     return _get(db, n), changes.fetch(db, row.n)
 
 
 def _doubt_unconfirmed(db: Database, *, since: int, found: int, at: int) -> None:
     rows = db.execute(
-        f"{SELECT_RECORDING} WHERE r.state = 'unconfirmed' AND NOT EXISTS (SELECT 1 FROM attempt a "
+        f"{SELECT_RECORDING} WHERE {_IN_FLIGHT} AND r.state = 'unconfirmed' AND NOT EXISTS (SELECT 1 FROM attempt a "
         "WHERE a.recording_n = r.n AND a.message = ? AND a.ended_at >= ?)",
         (DOUBT_MESSAGE, found),
     ).fetchall()
@@ -380,6 +389,7 @@ def _finish(db: Database, n: int, outcome: Outcome, at: int, refusal: Refusal, t
             )  # fmt: skip
         else:
             _refuse(db, row, outcome, at, refusal)
+    _settle_late(db, made.recording_n, at, track_at)
     return changes.fetch(db, made.recording_n)
 
 
@@ -397,17 +407,41 @@ def _write_outcome(db: Database, n: int, outcome: Outcome, at: int) -> None:
 
 def _accept(db: Database, made: AttemptRow, row: RecordingRow, interaction_id: str, at: int, track_at: int) -> None:
     event = Event.ACCEPTED
-    if row.state is not State.SUBMITTING or made.number != row.attempts:
+    if row.state is not State.SUBMITTING:
         event = Event.LATE_ACCEPTED
+    elif made.number != row.attempts:
+        changes.append(db, row.n, event=_LATE_ANSWER, state=row.state, at=at, detail=interaction_id)
+        return
+    if row.interaction_id == interaction_id:
+        return  # found in the listing before its answer came
     if (row.state, event) not in TRANSITIONS:
-        changes.append(db, row.n, event="double", state=row.state, at=at, detail=interaction_id)
-        bump(db, "doubles")
+        _report_double(db, row, interaction_id, at)
         return
     changes.apply(
         db, row, event, at=at, claim=changes.ANY_CLAIM, due_at=track_at, detail=interaction_id,
         interaction_id=interaction_id, submitted_at=at, looks=0,
     )  # fmt: skip
     watch_open(db, row.n, at)
+
+
+def _settle_late(db: Database, recording_n: int, at: int, track_at: int) -> None:
+    """Once a repeat is answered: an older request that was accepted meanwhile is the one, or made a double."""
+    row = changes.fetch(db, recording_n)
+    if row.state is State.SUBMITTING:
+        return
+    told = db.execute(
+        "SELECT detail FROM history WHERE recording_n = ? AND event = ? AND n > "
+        "(SELECT max(n) FROM history WHERE recording_n = ? AND state = 'submitting' AND event <> ?)",
+        (recording_n, _LATE_ANSWER, recording_n, _LATE_ANSWER),
+    ).fetchall()
+    for (interaction_id,) in told:
+        made = attempt(db.execute(f"{SELECT_ATTEMPT} WHERE interaction_id = ?", (interaction_id,)).fetchone())
+        _accept(db, made, changes.fetch(db, recording_n), interaction_id, at, track_at)
+
+
+def _report_double(db: Database, row: RecordingRow, interaction_id: str, at: int) -> None:
+    changes.append(db, row.n, event="double", state=row.state, at=at, detail=interaction_id)
+    bump(db, "doubles")
 
 
 def _refuse(db: Database, row: RecordingRow, outcome: Outcome, at: int, refusal: Refusal) -> None:

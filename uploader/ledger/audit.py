@@ -79,6 +79,11 @@ class Audit:
         if verdict != "ok":
             raise LedgerError("the ledger is damaged", hint="stop, keep the file, and restore a backup")
 
+    def recordings(self) -> int:
+        """Return how many recordings there are, counted one by one."""
+        with self._readers.lend() as db:
+            return _count(db, "SELECT count(*) FROM recording")
+
     def findings(self, *, open_before: int) -> list[Finding]:
         """Run every check; `open_before`: attempts begun before it (ms) should not be open any more."""
         with self._readers.lend() as db:

@@ -9,6 +9,7 @@ import fcntl
 import os
 import queue
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ from uploader.errors import LedgerBusy, LedgerError
 from uploader.platform.filesystem import is_network
 
 BUSY_TIMEOUT_MS = 15_000
+_LOCK_TRIES = 50
+_LOCK_PAUSE_SECONDS = 0.02
 
 
 def connect(path: Path, *, query_only: bool = False) -> Database:
@@ -89,11 +92,16 @@ class ReaderPool:
         except sqlite3.Error as error:
             db.close()
             raise unusable(error) from error
-        else:
-            try:
-                self._idle.put_nowait(db)
-            except queue.Full:
-                db.close()
+        except BaseException:
+            self._give_back(db)
+            raise
+        self._give_back(db)
+
+    def _give_back(self, db: Database) -> None:
+        try:
+            self._idle.put_nowait(db)
+        except queue.Full:
+            db.close()
 
     def close(self) -> None:
         """Close what is idle."""
@@ -119,13 +127,9 @@ class SenderRole:
             raise LedgerError(
                 "the ledger's lock file cannot be written", hint="check the owner of the ledger's folder"
             ) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not _lock(descriptor):
             os.close(descriptor)
-            raise LedgerBusy(
-                "another qm-uploader is sending with this ledger", hint="`qm-uploader status` shows it"
-            ) from error
+            raise LedgerBusy("another qm-uploader is sending with this ledger", hint="`qm-uploader status` shows it")
         self._descriptor = descriptor
 
     def release(self) -> None:
@@ -151,3 +155,23 @@ class SenderRole:
             return False
         finally:
             os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock for this process alone; False when another one has it so.
+
+    A command that only asks (`is_held`) shares it for an instant: that is waited for.
+    """
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return False
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            time.sleep(_LOCK_PAUSE_SECONDS)
+        else:
+            return True
+    return False

@@ -43,20 +43,28 @@ def make_ready(writer: Writer, row: RecordingRow, identity: Identity, contents: 
     return writer.write(lambda db: _make_ready(db, row, identity, contents, at))
 
 
+def alike(
+    db: Database, content_id: str, call_key: str | None, *, but: int = 0
+) -> tuple[list[tuple[int, str, bytes]], Any]:
+    """Return what keeps a recording out: number, call and location of the same content, another of the same call."""
+    same = db.execute(
+        "SELECT n, call_key, location FROM recording WHERE content_id = ? AND claims = 1 AND n <> ?",
+        (content_id, but),
+    ).fetchall()
+    other = db.execute(
+        "SELECT n, id FROM recording WHERE call_key = ? AND claims = 1 AND content_id <> ? AND n <> ? LIMIT 1",
+        (call_key, content_id, but),
+    ).fetchone()
+    return same, other
+
+
 def _make_ready(db: Database, row: RecordingRow, identity: Identity, contents: Contents, at: int) -> RecordingRow:
     known: dict[str, Any] = {
         "content_id": identity.content_id, "sha256": identity.sha256, "call_key": identity.call_key,
         "match_key": identity.match_key, "body": contents.body, "media": contents.media,
         "sidecar": contents.sidecar,
     }  # fmt: skip
-    same = db.execute(
-        "SELECT n, call_key, location FROM recording WHERE content_id = ? AND claims = 1 AND n <> ?",
-        (identity.content_id, row.n),
-    ).fetchall()
-    other = db.execute(
-        "SELECT n, id FROM recording WHERE call_key = ? AND claims = 1 AND content_id <> ? AND n <> ? LIMIT 1",
-        (identity.call_key, identity.content_id, row.n),
-    ).fetchone()
+    same, other = alike(db, identity.content_id, identity.call_key, but=row.n)
     verdict = Verdict.NEW
     if not row.copy:
         verdict = judge(

@@ -15,6 +15,7 @@ from uploader.ledger.audit import Audit
 from uploader.ledger.books import Books
 from uploader.ledger.connection import ReaderPool, SenderRole, check_place, connect, unusable
 from uploader.ledger.discovery import Discovery
+from uploader.ledger.imports import Imports
 from uploader.ledger.recordings import Recordings
 from uploader.ledger.schema import upgrade
 from uploader.ledger.writer import DirectWriter, GroupWriter, Writer
@@ -31,6 +32,7 @@ class Ledger:
         self.recordings = Recordings(self._readers, writer)
         self.attempts = Attempts(self._readers, writer)
         self.discovery = Discovery(self._readers, writer)
+        self.imports = Imports(self._readers, writer)
         self.books = Books(self._readers, writer)
         self.audit = Audit(self._readers)
         since, found = self.books.note("doubt_since"), self.books.note("doubt_found")

@@ -14,7 +14,7 @@ from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 from uploader.ledger import changes
 from uploader.ledger.connection import ReaderPool
-from uploader.ledger.identity import Contents, Identity, make_ready
+from uploader.ledger.identity import Contents, Identity, alike, make_ready
 from uploader.ledger.rows import RECORDING_COLUMNS, SELECT_RECORDING, HistoryRow, RecordingRow, recording
 from uploader.ledger.writer import Writer
 
@@ -130,14 +130,22 @@ class Recordings:
         """Judge the identity of a claimed row and make it ready, if it is new. Raises RowMoved."""
         return make_ready(self._writer, row, identity, contents, at=at)
 
+    def alike(self, content_id: str, call_key: str | None) -> tuple[list[tuple[str | None, bytes]], bool]:
+        """Return call and location of what has this content, and whether other content of this call is there."""
+        with self._readers.lend() as db:
+            same, other = alike(db, content_id, call_key)
+        return [(key, bytes(location)) for _, key, location in same], other is not None
+
     def supersede(self, first: RecordingRow, *, by: RecordingRow, at: int) -> None:
         """Make `first` the duplicate of `by`, whose file takes its place; `by` is judged again. Raises RowMoved."""
 
         def work(db: Database) -> None:
             changes.apply(
-                db, first, Event.FOUND_SAME, at=at, claim=changes.ANY_CLAIM, duplicate_of=by.n,
+                db, first, Event.FOUND_SAME, at=at, claim=changes.ANY_CLAIM,
                 **changes.reason_of(Reason.SAME_RECORDING),
             )  # fmt: skip
+            # Only now: that woke what repeats `first`, `by` among it, and in turn what repeats `by`.
+            db.execute("UPDATE recording SET duplicate_of = ? WHERE n = ?", (by.n, first.n))
 
         self._writer.write(work)
 
@@ -197,11 +205,12 @@ class Recordings:
     def find(self, text: str) -> list[RecordingRow]:
         """Return what `text` may mean: a ledger id or its beginning, an interaction id, a location."""
         location = text.encode("utf-8", "surrogateescape")
+        text = location.decode("utf-8", "replace")  # bytes that are no UTF-8 are in no id
         with self._readers.lend() as db:
             found = db.execute(
                 f"{SELECT_RECORDING} WHERE r.id = ? OR r.interaction_id = ? OR r.n IN "
                 "(SELECT recording_n FROM attempt WHERE interaction_id = ?) OR r.n IN "
-                "(SELECT recording_n FROM entry JOIN directory d ON d.n = directory_n "
+                "(SELECT recording_n FROM directory d CROSS JOIN entry ON directory_n = d.n "
                 "WHERE d.path = ? AND name = ?) LIMIT 2",
                 (text, text, text, *_split(location)),
             ).fetchall()

@@ -139,6 +139,9 @@ _RECORDINGS = (
     CREATE INDEX recording_import ON recording (import_n, n) WHERE import_n > 0
     """,
     """
+    CREATE UNIQUE INDEX recording_imported ON recording (import_n, location) WHERE import_n > 0
+    """,
+    """
     CREATE INDEX recording_attention ON recording (state, n)
         WHERE state IN ('quarantined', 'refused', 'unconfirmed', 'submitting')
     """,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -30,6 +30,9 @@ VANISHED_AFTER = timedelta(days=1)
 _LOOK_AGAIN_MS = 60 * 60 * 1000
 _SHORTEST_WAIT_MS = 20
 _NS_PER_MS = 1_000_000
+_IMPORT_LOOKS = 3
+"""So often is a file of an import looked at again that is another each time."""
+_STILL_CHANGING = "the file was still changing: `retry` once it rests"
 
 
 class Intake:
@@ -59,8 +62,8 @@ class Intake:
 
     def _rests(self, row: RecordingRow, spec: SourceSpec, stamp: Stamp) -> bool:
         now = self._now()
-        if spec.is_import and stamp == row.stamp:
-            return True
+        if spec.is_import:
+            return stamp == row.stamp or self._look_again(row, spec, stamp)
         rested = max(0, now - row.stamped_at) / 1000
         rest = settling.judge(row.stamp, stamp, rested_seconds=rested, settle_seconds=spec.settle_seconds)
         if rest.rests and stamp == row.stamp:
@@ -68,6 +71,15 @@ class Intake:
         changed = {} if stamp == row.stamp else _stamped(stamp, now)
         due = now + max(_SHORTEST_WAIT_MS if changed else 0, int(rest.wait_seconds * 1000))
         self._ledger.recordings.release(row, due_at=due, **changed)
+        return False
+
+    def _look_again(self, row: RecordingRow, spec: SourceSpec, stamp: Stamp) -> bool:
+        """Give a file of an import that has just changed a moment to rest, but not for ever."""
+        if row.looks >= _IMPORT_LOOKS:
+            raise RecordingFault(_STILL_CHANGING, code=Reason.SOURCE_CHANGED)
+        now = self._now()
+        due = now + int(spec.settle_seconds * 1000)
+        self._ledger.recordings.release(row, due_at=due, looks=row.looks + 1, **_stamped(stamp, now))
         return False
 
     def _vanished(self, row: RecordingRow, spec: SourceSpec) -> None:
@@ -81,10 +93,15 @@ class Intake:
     def _judge(self, row: RecordingRow, spec: SourceSpec, place: Place, found: Understanding) -> RecordingRow | None:
         if found.waits and not spec.is_import and self._waits_on(row, spec, found.waits):
             return None
+        is_fresh = found.sidecar_mtime_ns and (spec.is_import or not found.fault)
+        # Nothing wakes an import's recording when its half-written sidecar is finished: look before judging.
+        if is_fresh and self._sidecar_is_fresh(row, spec, found):
+            return None
         if found.fault:
             self._quarantine(row, found.fault, found.message, found)
             return None
-        if found.sidecar_mtime_ns and not spec.is_import and self._sidecar_is_fresh(row, spec, found):
+        if not spec.takes(_start_of(found)):
+            self._leave_out(row, found)
             return None
         content = place.content_id(row.location, row.stamp)
         if content is None:
@@ -157,13 +174,25 @@ class Intake:
         except RowMoved:
             return
 
+    def _leave_out(self, row: RecordingRow, found: Understanding) -> None:
+        media = media_to_json(found.media) if found.media else None
+        why = reason_of(Reason.OUTSIDE_FILTER)
+        self._ledger.recordings.apply(
+            row, Event.LEFT_OUT, at=self._now(), media=media, sidecar=found.sidecar, looks=0, **why
+        )
+
     def _quarantine(self, row: RecordingRow, code: Reason, message: str, found: Understanding | None = None) -> None:
         media = media_to_json(found.media) if found and found.media else None
         sidecar = found.sidecar if found else None
         self._ledger.recordings.apply(
-            row, Event.FAULTED, at=self._now(), media=media, sidecar=sidecar, **reason_of(code, message)
+            row, Event.FAULTED, at=self._now(), media=media, sidecar=sidecar, looks=0, **reason_of(code, message)
         )
         log.warning("recording.quarantined", id=row.id, source=row.source, reason=code.value)
+
+
+def _start_of(found: Understanding) -> datetime | None:
+    known = found.mapped.particulars if found.mapped else None
+    return known.start_time if known else None
 
 
 def _stamped(stamp: Stamp, now: int) -> dict[str, int]:

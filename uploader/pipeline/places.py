@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
@@ -21,6 +23,8 @@ from uploader.sources.s3.listing import stamp_of as stamp_of_object
 
 MAX_SIBLINGS = 200
 """More files of one stem than this are not looked at for pairing."""
+
+_KEPT_FOLDERS = 4
 
 Siblings = Callable[[bytes, bytes], Sequence[bytes]]
 """Given a folder and a prefix, the names in that folder that begin with it."""
@@ -49,10 +53,13 @@ class Place(Protocol):
 
 
 class FolderPlace:
-    """A folder on this machine. `siblings` answers from the scan cache, or by listing."""
+    """A folder on this machine. `siblings` answers from the scan cache, or by listing.
 
-    def __init__(self, root: bytes, *, rules: Rules, siblings: Siblings) -> None:
-        self._root = root
+    An import may have `further` roots beside the first.
+    """
+
+    def __init__(self, root: bytes, *, rules: Rules, siblings: Siblings, further: Sequence[bytes] = ()) -> None:
+        self._roots = (root, *further)
         self._rules = rules
         self._siblings = siblings
 
@@ -63,9 +70,9 @@ class FolderPlace:
         except OSError as error:
             if not is_gone(error):
                 raise _unreadable(error) from error
-            check_root(self._root)
+            check_root(self._root_of(location))
             return None
-        if os.path.islink(location) and not is_inside(self._root, location):  # noqa: PTH114
+        if os.path.islink(location) and not self._holds(location):  # noqa: PTH114
             raise RecordingFault(REASONS[Reason.FILE_OUTSIDE][0], code=Reason.FILE_OUTSIDE)
         return stamp_of(stat)
 
@@ -80,7 +87,7 @@ class FolderPlace:
         """Return up to `limit` + 1 bytes of the sidecar and its mtime in ns."""
         path = os.path.join(os.path.dirname(location), name)  # noqa: PTH118, PTH120 (names are bytes)
         try:
-            if os.path.islink(path) and not is_inside(self._root, path):  # noqa: PTH114
+            if os.path.islink(path) and not self._holds(path):  # noqa: PTH114
                 raise RecordingFault("the sidecar is a link that leads out of the source", code=Reason.FILE_OUTSIDE)
             return read_small(path, limit=limit), os.stat(path).st_mtime_ns  # noqa: PTH116
         except OSError as error:
@@ -106,6 +113,14 @@ class FolderPlace:
                 return None
             raise _unreadable(error) from error
         return None if digest is None else (f"sha256:{digest.hex()}", digest)
+
+    def _holds(self, path: bytes) -> bool:
+        return any(is_inside(root, path) for root in self._roots)
+
+    def _root_of(self, location: bytes) -> bytes:
+        """Return the root that a location lies below, as its name says."""
+        above = (root for root in self._roots if location.startswith(root.rstrip(b"/") + b"/"))
+        return max(above, key=len, default=self._roots[0])
 
 
 class BucketPlace:
@@ -172,3 +187,43 @@ def list_siblings(folder: bytes, prefix: bytes) -> list[bytes]:
             return [entry.name for entry in entries if entry.name.startswith(prefix)]
     except OSError as error:
         raise SourceUnavailable("the recording's folder cannot be listed", hint="check its rights") from error
+
+
+class FolderNames:
+    """Answers `Siblings` by listing folders, a few of which it keeps while their own mtime holds.
+
+    An archive often has all its recordings in one folder: listing it anew for each would never end.
+    Safe from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[bytes, tuple[int, list[bytes]]] = {}
+
+    def __call__(self, folder: bytes, prefix: bytes) -> list[bytes]:
+        """Return the names in `folder` that begin with `prefix`, and the one that is its stem."""
+        with self._lock:
+            names = self._names(folder)
+        start = bisect_left(names, prefix)
+        end = bisect_left(names, prefix + b"\xff", lo=start)
+        found = names[start:end]
+        stem = prefix.removesuffix(b".")
+        at = bisect_left(names, stem)
+        if stem != prefix and at < len(names) and names[at] == stem:
+            found.append(stem)
+        return found
+
+    def _names(self, folder: bytes) -> list[bytes]:
+        try:
+            # Read before the listing: what comes meanwhile makes it outdated.
+            mtime_ns = os.stat(folder).st_mtime_ns  # noqa: PTH116 (names are bytes)
+            kept = self._kept.pop(folder, None)
+            if kept is None or kept[0] != mtime_ns:
+                with os.scandir(folder) as entries:
+                    kept = (mtime_ns, sorted(entry.name for entry in entries))
+        except OSError as error:
+            raise SourceUnavailable("the recording's folder cannot be listed", hint="check its rights") from error
+        self._kept[folder] = kept
+        if len(self._kept) > _KEPT_FOLDERS:
+            del self._kept[next(iter(self._kept))]
+        return kept[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from uploader.domain.identity import SameCall
@@ -31,3 +32,14 @@ class SourceSpec:
     settle_seconds: float
     is_import: bool = False
     """An import does not wait: what is incomplete there is damaged."""
+    since: datetime | None = None
+    until: datetime | None = None
+    """Only calls that began from `since` on and before `until`; one without a start time is in neither."""
+
+    def takes(self, start: datetime | None) -> bool:
+        """Say whether a call that began at `start` is wanted."""
+        if self.since is None and self.until is None:
+            return True
+        if start is None:
+            return False
+        return (self.since is None or start >= self.since) and (self.until is None or start < self.until)

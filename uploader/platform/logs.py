@@ -12,9 +12,10 @@ import errno
 import logging
 import os
 import re
-import sqlite3
 import sys
+import threading
 import traceback
+import warnings
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import PurePath
@@ -88,6 +89,26 @@ def configure(*, level: str, format: str, stream: TextIO | None = None, color: b
         logger_factory=lambda *_: ours,
         cache_logger_on_first_use=False,
     )
+    # What Python itself prints of libraries holds their words, and in them paths: only kind and place are shown.
+    warnings.showwarning = _show_warning
+    threading.excepthook = _show_thread_death
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    log = structlog.get_logger()
+    log.warning("library.warned", kind=category.__name__, module=PurePath(filename).name, line=lineno)
+
+
+def _show_thread_death(died: threading.ExceptHookArgs) -> None:
+    trace = render_traceback(died.exc_value) if died.exc_value is not None else died.exc_type.__name__
+    structlog.get_logger().error("library.thread_died", trace=trace)
 
 
 def scrub(text: str) -> str:
@@ -119,7 +140,7 @@ def describe(error: BaseException) -> str:
         return f"{name}: {scrub(str(error))}"
     if isinstance(error, OSError) and error.errno is not None:
         return f"{name} [{errno.errorcode.get(error.errno, error.errno)}]"
-    code = getattr(error, "sqlite_errorname", None) if isinstance(error, sqlite3.Error) else None
+    code = getattr(error, "sqlite_errorname", "")
     return f"{name} [{code}]" if code else name
 
 

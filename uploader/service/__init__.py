@@ -1,0 +1,1 @@
+"""What keeps the pipeline going: threads, gates, budget, imports, and what people ask for."""

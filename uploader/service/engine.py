@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 import structlog
 
@@ -19,7 +20,6 @@ from uploader.service.follower import Follower
 from uploader.service.governor import Governor
 from uploader.service.scanner import Scanner, ring_all
 from uploader.service.supervisor import Supervisor
-from uploader.web.server import HttpServer
 
 log = structlog.get_logger()
 
@@ -28,6 +28,16 @@ KEY_LIFE = timedelta(days=30)
 _HOUR = 3600.0
 _MINUTE = 60.0
 _STALE_SECONDS = 60.0
+
+
+class Server(Protocol):
+    """What listens for others. What it serves asks the service, so the service does not know it."""
+
+    def start(self) -> None:
+        """Listen. Raises UsageError when the address cannot be listened on."""
+
+    def stop(self, grace_seconds: float) -> None:
+        """Take nothing new, and cut what is under way after the grace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +49,7 @@ class Parts:
     dispatcher: Dispatcher
     follower: Follower
     scanners: Sequence[Scanner]
-    servers: Sequence[HttpServer]
+    servers: Sequence[Server]
     workers: int
     grace_seconds: float
     clock: Clock

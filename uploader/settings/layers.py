@@ -1,17 +1,16 @@
-"""The places that values come from, each as one layer; nothing about what a value must look like.
+"""What stands in each place that values come from, as one layer; nothing about what a value must look like.
 
-Layers are made here, from text and mappings alone, and merged by precedence with the origin of
-every key. A layer that is wrong in itself gives problems and the part of it that can be read.
+Layers are made here, from text and mappings alone; `sources` hands them to pydantic-settings, which
+puts them together. A layer that is wrong in itself gives problems and the part of it that can be read.
 """
 
 from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
-from enum import StrEnum
 from typing import Any
 
 from uploader.errors import Problem
@@ -22,30 +21,12 @@ CONFIG_VARIABLE = "QM_UPLOADER_CONFIG"
 SOURCES_VARIABLE = "QM_UPLOADER_SOURCES"
 
 
-class Origin(StrEnum):
-    """Where a value came from, by falling precedence; what is in none is a default."""
-
-    COMMAND_LINE = "command line"
-    ENVIRONMENT = "environment"
-    CREDENTIALS = "credentials"
-    FILE = "file"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """One place's values as section → key → value; `sources` is a list."""
 
-    origin: Origin
     data: dict[str, Any]
     problems: tuple[Problem, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Merged:
-    """All layers in one, and the origin of each dotted key."""
-
-    data: dict[str, Any] = field(default_factory=dict)
-    origins: dict[str, Origin] = field(default_factory=dict)
 
 
 def section_models() -> dict[str, type[Section]]:
@@ -66,12 +47,12 @@ def known_keys() -> list[str]:
 def file_layer(text: str) -> Layer:
     """Read TOML. A syntax error is one problem that says the line; its layer is empty."""
     try:
-        return Layer(origin=Origin.FILE, data=tomllib.loads(text))
+        return Layer(data=tomllib.loads(text))
     except tomllib.TOMLDecodeError as exc:
         message = f"is not valid TOML: {exc}"
     except (ValueError, RecursionError):
         message = "is not valid TOML: a number is too long, or tables are nested too deeply"
-    return Layer(origin=Origin.FILE, data={}, problems=(Problem(field="file", message=message),))
+    return Layer(data={}, problems=(Problem(field="file", message=message),))
 
 
 def environment_layer(environ: Mapping[str, str]) -> Layer:
@@ -91,7 +72,7 @@ def environment_layer(environ: Mapping[str, str]) -> Layer:
             _put(data, variables[name.upper()], environ[name])
         else:
             problems.append(Problem(field=plain(name), message=_no_variable(name, sorted(variables))))
-    return Layer(origin=Origin.ENVIRONMENT, data=data, problems=tuple(problems))
+    return Layer(data=data, problems=tuple(problems))
 
 
 def override_layer(overrides: Mapping[str, str]) -> Layer:
@@ -99,21 +80,7 @@ def override_layer(overrides: Mapping[str, str]) -> Layer:
     data: dict[str, Any] = {}
     for key, value in overrides.items():
         _put(data, key, value)
-    return Layer(origin=Origin.COMMAND_LINE, data=data)
-
-
-def merge(layers: Sequence[Layer]) -> Merged:
-    """Put `layers`, highest precedence first, into one. `sources` are replaced as a whole."""
-    merged = Merged()
-    for layer in reversed(layers):
-        for section, content in layer.data.items():
-            if isinstance(content, dict) and isinstance(merged.data.get(section, {}), dict):
-                merged.data.setdefault(section, {}).update(content)
-                merged.origins.update({f"{section}.{key}": layer.origin for key in content})
-            else:
-                merged.data[section] = content
-                merged.origins[section] = layer.origin
-    return merged
+    return Layer(data=data)
 
 
 def unknown_key(path: tuple[str | int, ...]) -> str:

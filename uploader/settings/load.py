@@ -1,4 +1,4 @@
-"""Loading the configuration: find the file, put the layers together, report all mistakes at once.
+"""Loading the configuration: find the file, hand all places to pydantic-settings, report all mistakes at once.
 
 Precedence: command line, environment, credentials directory, file, default. No message repeats a
 value: pydantic's own messages, which do, are replaced by ours.
@@ -8,29 +8,21 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from uploader.errors import ConfigurationError, Problem
 from uploader.settings.checks import check, check_source
-from uploader.settings.layers import (
-    CONFIG_VARIABLE,
-    PREFIX,
-    Layer,
-    Merged,
-    Origin,
-    environment_layer,
-    file_layer,
-    merge,
-    override_layer,
-)
+from uploader.settings.layers import CONFIG_VARIABLE, PREFIX
 from uploader.settings.mistakes import covers, explained, named_as_given, source_label, without_mistakes
 from uploader.settings.model import Settings, SourceSettings
-from uploader.settings.secrets import resolve_secrets
+from uploader.settings.secrets import Vault
+from uploader.settings.sources import CommandLine, Credentials, Environment, File, Gathered, Origin, Place
 
 DEFAULT_PATH = Path("/etc/qm-uploader/config.toml")
 _LARGEST_BYTES = 4 * 1024 * 1024
@@ -75,20 +67,20 @@ def load(
     Raises ConfigurationError with every mistake.
     """
     found = _existing(path, environ)
-    file, mode = _read(found)
-    layers = [override_layer(overrides or {}), environment_layer(environ), file]
-    merged = merge(layers)
-    warnings = _exposed(file, mode)
-    problems = [problem for layer in layers for problem in layer.problems]
-    secret_problems = resolve_secrets(layers, merged, environ=environ, need_secrets=need_secrets)
-    settings, more = _validated(merged)
+    text, mode = _read(found)
+    vault = Vault(environ=environ, need_secrets=need_secrets)
+    file = File(text, vault)
+    places = (CommandLine(overrides or {}, vault), Environment(environ, vault), Credentials(vault), file)
+    settings, gathered, mistakes = _validated(places)
+    problems = [problem for place in places for problem in place.problems]
     # a file that cannot be read at all makes every key of it look missing
     if not file.problems:
-        known = [problem.field for problem in more]
-        problems += [*more, *(p for p in secret_problems if not any(covers(f, p.field) for f in known))]
-    if settings is None or problems:
+        fields = [problem.field for problem in mistakes]
+        of_secrets = [*vault.problems, *vault.missing(gathered.data)]
+        problems += [*mistakes, *(p for p in of_secrets if not any(covers(f, p.field) for f in fields))]
+    if problems:
         raise _error(found, problems)
-    return LoadedSettings(settings=settings, path=found, warnings=warnings, origins=_origins(merged))
+    return LoadedSettings(settings=settings, path=found, warnings=_exposed(file, mode), origins=_origins(gathered))
 
 
 def changed_source(source: SourceSettings, changes: Mapping[str, Any]) -> SourceSettings:
@@ -125,17 +117,17 @@ def _existing(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     raise ConfigurationError(f"there is no configuration file {found}", hint=_INIT_HINT)
 
 
-def _read(path: Path | None) -> tuple[Layer, int]:
-    """Return the file's layer and its mode bits."""
+def _read(path: Path | None) -> tuple[str, int]:
+    """Return the file's text and its mode bits."""
     if path is None:
-        return Layer(origin=Origin.FILE, data={}), 0
+        return "", 0
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             raw = file.read(_LARGEST_BYTES + 1)
         if len(raw) > _LARGEST_BYTES:
             raise ConfigurationError(f"the configuration file {path} is larger than 4 MiB")
-        return file_layer(raw.decode("utf-8-sig").replace("\r\n", "\n")), mode
+        return raw.decode("utf-8-sig").replace("\r\n", "\n"), mode
     except OSError as exc:
         hint = "run the command as the user of the service, or mend the file's rights"
         raise ConfigurationError(f"the configuration file {path} cannot be read ({exc.strerror})", hint=hint) from exc
@@ -143,27 +135,30 @@ def _read(path: Path | None) -> tuple[Layer, int]:
         raise ConfigurationError(f"the configuration file {path} is not UTF-8 text") from exc
 
 
-def _validated(merged: Merged) -> tuple[Settings | None, list[Problem]]:
-    """Return the model and every mistake; what is wrong by itself does not hide what is wrong together."""
-    data, problems = merged.data, []
+def _validated(places: Sequence[Place]) -> tuple[Settings, Gathered, list[Problem]]:
+    """Return the model, what it was made of, and every mistake.
+
+    pydantic stops at the single keys; without those at fault the rest is judged together too.
+    """
+    gathered = Gathered()
+    problems: list[Problem] = []
     try:
-        settings = Settings.model_validate(data)
+        settings = Settings.gathered((*places, gathered))
     except ValidationError as exc:
-        sources = data.get("sources")
-        items = sources if isinstance(sources, list) else []
-        for error in exc.errors():
-            problem = explained(error["loc"], error, items)
-            problems.append(_with_origin(problem, error["loc"], merged))
-        settings = Settings.model_validate(without_mistakes(data, [e["loc"] for e in exc.errors()]))
+        errors = exc.errors()
+        problems = [_mistake(error, gathered) for error in errors]
+        settings = Settings(**without_mistakes(gathered.data, [error["loc"] for error in errors]))
     together = [named_as_given(problem) for problem in check(settings)]
     reported = [problem.field for problem in problems]
     problems += [p for p in together if not any(covers(field, p.field) for field in reported)]
-    return settings, problems
+    return settings, gathered, problems
 
 
-def _with_origin(problem: Problem, loc: tuple[str | int, ...], merged: Merged) -> Problem:
+def _mistake(error: ErrorDetails, gathered: Gathered) -> Problem:
+    loc, sources = error["loc"], gathered.data.get("sources")
+    problem = explained(loc, error, sources if isinstance(sources, list) else [])
     dotted = "sources" if loc[0] == "sources" else ".".join(str(part) for part in loc[:2])
-    origin = merged.origins.get(dotted)
+    origin = gathered.origins.get(dotted)
     if origin is Origin.ENVIRONMENT:
         variable = PREFIX + dotted.upper().replace(".", "__")
         return Problem(field=problem.field, message=f"{problem.message} (set by {variable})")
@@ -172,7 +167,7 @@ def _with_origin(problem: Problem, loc: tuple[str | int, ...], merged: Merged) -
     return problem
 
 
-def _exposed(file: Layer, mode: int) -> tuple[Problem, ...]:
+def _exposed(file: File, mode: int) -> tuple[Problem, ...]:
     zoom = file.data.get("zoom")
     if mode & 0o044 and isinstance(zoom, dict) and zoom.get("client_secret"):
         message = "stands in a file that others can read: chmod 600 the file, or use client_secret_file"
@@ -180,12 +175,13 @@ def _exposed(file: Layer, mode: int) -> tuple[Problem, ...]:
     return ()
 
 
-def _origins(merged: Merged) -> dict[str, Origin]:
-    origins = {key: origin for key, origin in merged.origins.items() if key != "sources"}
-    sources = merged.data.get("sources") or []
+def _origins(gathered: Gathered) -> dict[str, Origin]:
+    origins = gathered.origins
+    of_sources = origins.pop("sources", Origin.FILE)
+    sources = gathered.data.get("sources", [])
     for index, source in enumerate(sources):
         label = source_label(index, sources)
-        origins.update({f"{label}.{key}": merged.origins["sources"] for key in source})
+        origins.update({f"{label}.{key}": of_sources for key in source})
     return origins
 
 

@@ -1,14 +1,18 @@
 """The shape of the configuration: every table, key and default; nothing about where values come from.
 
-What one value must look like is in `values`, what keys must be to each other in `checks`.
+What one value must look like is in `values`, what keys must be to each other in `checks`, the places
+that values come from in `sources`.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from uploader.settings.values import (
     AbsolutePath,
@@ -28,6 +32,9 @@ from uploader.settings.values import (
     Zone,
 )
 
+# with PYDANTIC_SETTINGS_DEBUG set it would log what every place holds, secrets too
+logging.getLogger("pydantic_settings").setLevel(logging.WARNING)
+
 DEFAULT_INCLUDE = tuple(
     f"*.{extension}"
     for extension in (
@@ -35,6 +42,10 @@ DEFAULT_INCLUDE = tuple(
         "mov", "mp3", "mp4", "mpeg", "mpg", "oga", "ogg", "ogv", "opus", "wav", "webm", "wma", "wmv",
     )
 )  # fmt: skip
+
+
+_PLACES = "*places"
+"""How places pass through pydantic-settings' constructor; no key of a file can be confused with it."""
 
 
 class Section(BaseModel):
@@ -164,8 +175,10 @@ class WebSettings(Section):
     listen: Listen = "127.0.0.1:8765"
 
 
-class Settings(Section):
+class Settings(Section, BaseSettings):
     """The whole configuration, read once and frozen."""
+
+    model_config = SettingsConfigDict(case_sensitive=True)
 
     zoom: ZoomSettings = ZoomSettings()
     budget: BudgetSettings = BudgetSettings()
@@ -178,3 +191,23 @@ class Settings(Section):
     run: RunSettings = RunSettings()
     log: LogSettings = LogSettings()
     web: WebSettings = WebSettings()
+
+    @classmethod
+    def gathered(cls, places: Sequence[PydanticBaseSettingsSource]) -> Self:
+        """Return what `places`, highest precedence first, come to. Raises pydantic's ValidationError."""
+        handed: dict[str, Any] = {_PLACES: places}
+        return cls(**handed)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take the places that were handed in; pydantic-settings' own would read this process's environment."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        places = cast(InitSettingsSource, init_settings).init_kwargs.get(_PLACES)
+        return (init_settings,) if places is None else tuple(places)

@@ -179,7 +179,7 @@ def _constants(value: dict[str, str]) -> dict[str, str]:
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Size = Annotated[int, BeforeValidator(_size)]
 Count = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1_000_000_000)]
-PerSecond = Annotated[float, BeforeValidator(_number), Field(gt=0, le=1000, allow_inf_nan=False)]
+PerSecond = Annotated[float, BeforeValidator(_number), Field(gt=0, le=100_000, allow_inf_nan=False)]
 Text = Annotated[str, AfterValidator(_text)]
 AbsolutePath = Annotated[Text, AfterValidator(_absolute)]
 Url = Annotated[Text, AfterValidator(_url)]

@@ -1,0 +1,1 @@
+"""What stands beside a recording, read into fields. Knows no media."""

@@ -1,0 +1,1 @@
+"""What this program serves: recordings by signed URL, health, metrics."""

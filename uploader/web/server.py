@@ -114,8 +114,9 @@ class HttpServer:
         except OSError as exc:
             raise UsageError(f"{self._setting}: the host is not known", hint="give an address of this machine") from exc
         # `localhost` may be both: proxies are mostly told 127.0.0.1
-        family, kind, protocol, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
-        listener = socket.socket(family, kind, protocol)
+        family, kind, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+        # asyncio turns Nagle off only where the protocol is named, else every answer may wait 40 ms
+        listener = socket.socket(family, kind, socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)

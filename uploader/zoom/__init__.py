@@ -1,0 +1,1 @@
+"""The service's API: tokens, requests, and what its answers mean."""

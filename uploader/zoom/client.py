@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -121,7 +122,8 @@ class ZoomClient:
         reply = self._get(self._interactions_url, params=params, max_body_bytes=LIST_BYTES)
         if reply.status == 404:
             raise ServiceRefusal("the service does not know its own list", reason="listing", hint=_URL_HINT)
-        return parse_page(reply.body, service_date=service_date(reply.headers))
+        page = parse_page(reply.body, service_date=service_date(reply.headers))
+        return replace(page, rate_category=_rate_category(reply))
 
     def interaction(self, interaction_id: str) -> Detail | None:
         """Return one interaction, or None if the service does not know it. Raises as the list does."""
@@ -197,6 +199,9 @@ def _authorized(token: Token) -> dict[str, str]:
 
 def _log_category(event: str, reply: Reply) -> None:
     """Write down which rate class the service counts this under: it documents none for the POST."""
+    log.debug(event, status=reply.status, rate_category=_rate_category(reply))
+
+
+def _rate_category(reply: Reply) -> str | None:
     category = header(reply.headers, "x-ratelimit-category") or ""
-    known = re.fullmatch(r"[A-Za-z-]{1,32}", category) is not None
-    log.debug(event, status=reply.status, rate_category=category if known else None)
+    return category if re.fullmatch(r"[A-Za-z-]{1,32}", category) else None

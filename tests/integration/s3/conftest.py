@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from uploader.platform.clock import SystemClock
 from uploader.platform.s3 import Bucket, S3Access
-
-_spec = importlib.util.spec_from_file_location("s3_server", Path(__file__).parents[2] / "s3_server.py")
-assert _spec is not None and _spec.loader is not None
-_servers = importlib.util.module_from_spec(_spec)
-sys.modules.setdefault("s3_server", _servers)
-_spec.loader.exec_module(_servers)
-
-seaweed = _servers.seaweed
-s3_http = _servers.s3_http
-s3_https = _servers.s3_https
-s3_moto = _servers.s3_moto
 
 
 @pytest.fixture(params=["s3_http", "s3_https"])

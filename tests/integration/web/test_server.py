@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import os
 import socket
 import threading
 
@@ -69,6 +71,33 @@ def test_a_started_server_answers_and_names_no_software(host: str) -> None:
     finally:
         one.stop(1)
     assert not one.alive
+
+
+def accepted_end(client: socket.socket) -> socket.socket:
+    """Return this process's other end of `client`, found among its open descriptors."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found = socket.socket(fileno=os.dup(int(name)))
+            with contextlib.suppress(OSError):
+                if found.getpeername() == client.getsockname():
+                    return found
+            found.close()
+    pytest.fail("no descriptor belongs to the connection")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_answers_do_not_wait_for_acknowledgements(host: str) -> None:
+    one = server(host)
+    one.start()
+    try:
+        connection = http.client.HTTPConnection(host, one.port, timeout=10)
+        connection.request("GET", "/")
+        connection.getresponse().read()
+        with accepted_end(connection.sock) as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+        connection.close()
+    finally:
+        one.stop(1)
 
 
 def test_a_port_can_be_taken_again_at_once_after_a_stop() -> None:

@@ -6,7 +6,9 @@ import io
 import json
 import logging
 import sqlite3
+import threading
 import time
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,7 +30,9 @@ def stream():
     """A stream that logs go to; everything about logging is put back afterwards."""
     root, ours = logging.getLogger(), logging.getLogger("uploader")
     level, our_level = root.level, ours.level
+    hooks = warnings.showwarning, threading.excepthook
     yield io.StringIO()
+    warnings.showwarning, threading.excepthook = hooks
     root.handlers = [handler for handler in root.handlers if not _is_ours(handler)]
     root.setLevel(level)
     ours.setLevel(our_level)
@@ -258,3 +262,23 @@ def test_scrubbed_text_is_one_line_that_can_be_written(text: str):
     scrubbed = logs.scrub(text)
     scrubbed.encode("utf-8")
     assert len(scrubbed.splitlines()) <= 1
+
+
+def test_a_librarys_warning_is_logged_by_kind_and_place_without_its_words(stream):
+    logs.configure(level="info", format="json", stream=stream)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning("for watch b'/srv/Zebulon Quackenbush'", RuntimeWarning, "/usr/lib/watchdog/c.py", 450)
+    written = json.loads(stream.getvalue())
+    assert written["event"] == "library.warned"
+    assert (written["kind"], written["module"], written["line"]) == ("RuntimeWarning", "c.py", 450)
+    assert "Quackenbush" not in stream.getvalue()
+
+
+def test_what_a_librarys_thread_dies_of_is_logged_without_its_words(stream):
+    logs.configure(level="info", format="json", stream=stream)
+    error = ValueError("Zebulon Quackenbush")
+    threading.excepthook(threading.ExceptHookArgs((ValueError, error, None, threading.current_thread())))
+    written = json.loads(stream.getvalue())
+    assert written["event"] == "library.thread_died"
+    assert "Quackenbush" not in stream.getvalue()

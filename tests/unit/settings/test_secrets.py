@@ -74,6 +74,14 @@ def test_a_named_pipe_in_place_of_the_secret_is_refused_and_not_waited_for(confi
     assert "regular file" in caught.value.problems[0].message
 
 
+def test_links_that_go_round_in_a_ring_are_a_mistake_and_no_crash(config, tmp_path):
+    path, secret = config(None)
+    secret.symlink_to(secret)
+    with pytest.raises(ConfigurationError) as caught:
+        load(path, environ={"CREDENTIALS_DIRECTORY": str(tmp_path)}, need_secrets=True)
+    assert [p.field for p in caught.value.problems] == ["zoom.client_secret_file"]
+
+
 def test_without_need_the_secret_file_is_not_even_opened(config):
     path, secret = config(None)
     os.mkfifo(secret, 0o644)

@@ -163,14 +163,14 @@ class Bucket:
             raise ObjectTooLarge
         return data
 
-    def list(self, *, start_after: str | None = None) -> Iterator[ObjectPage]:
-        """List the prefix page by page, one request each.
+    def list(self, *, start_after: str | None = None, prefix: str | None = None) -> Iterator[ObjectPage]:
+        """List the prefix (another than its own, if given) page by page, one request each.
 
         `start_after` leaves out what the store's order has up to that key.
         """
         request: dict[str, Any] = {
             "Bucket": self.access.bucket,
-            "Prefix": self.access.prefix,
+            "Prefix": self.access.prefix if prefix is None else prefix,
             "MaxKeys": self._page_size,
         }
         if start_after:

@@ -1,0 +1,1 @@
+"""A folder as a source: the scan is the truth, the watch only the bell."""

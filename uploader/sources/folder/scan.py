@@ -7,7 +7,7 @@ the others lead out of it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from threading import Event
 
@@ -51,11 +51,13 @@ def errno_name(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else type(error).__name__
 
 
-def walk(root: bytes, rules: Rules, *, stop: Event) -> Iterator[Listing]:
+def walk(
+    root: bytes, rules: Rules, *, stop: Event, passed_over: Callable[[bytes], None] | None = None
+) -> Iterator[Listing]:
     """Yield every directory below `root`, ignored ones left out, parents first.
 
     A directory that cannot be read, or vanishes meanwhile, is passed over: nothing in it is judged.
-    Raises SourceUnavailable when the root cannot be listed.
+    `passed_over` is told of those that cannot be read. Raises SourceUnavailable when the root cannot be listed.
     """
     check_root(root)
     pending = [root]
@@ -67,6 +69,8 @@ def walk(root: bytes, rules: Rules, *, stop: Event) -> Iterator[Listing]:
             if path == root:
                 check_root(root)
             if not is_gone(error):
+                if passed_over is not None:
+                    passed_over(path)
                 continue
             listing, folders = Listing(path=path, files={}), []
         yield listing

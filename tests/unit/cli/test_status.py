@@ -1,0 +1,111 @@
+"""`status`: what scripts read, and what people see."""
+
+from __future__ import annotations
+
+from uploader.domain.reasons import Reason
+from uploader.domain.recording import State
+from uploader.ledger.books import GateRow
+from uploader.ledger.connection import SenderRole
+
+
+def test_json_has_what_scripts_read(qm, maker):
+    maker.discovered(held=Reason.BACKLOG)
+    maker.discovered()
+    found = qm("status", "--json").json
+    assert found["counts"] == dict.fromkeys(State, 0) | {"discovered": 2}
+    assert found["submission"] == "open"
+    assert found["oldest_waiting_seconds"] is not None
+    assert (found["overdue"], found["held"], found["resent_after_unknown"]) == (0, {"backlog": 1}, 0)
+    assert found["daemon"] == "stopped"
+
+
+def test_the_daemon_runs_while_somebody_has_the_role_of_sender(qm, maker, tmp_path):
+    role = SenderRole(tmp_path / "ledger.db")
+    role.acquire()
+    try:
+        assert qm("status", "--json").json["daemon"] == "running"
+        assert "running" in qm("status").out
+    finally:
+        role.release()
+    assert qm("status", "--json").json["daemon"] == "stopped"
+
+
+def test_a_closed_gate_says_why_and_what_to_do(qm, maker):
+    maker.ledger.books.put_gate(
+        GateRow(
+            name="token",
+            reason="credentials",
+            message="Zoom refuses the app's credentials",
+            hint="check the secret",
+            closed_at=maker.at,
+            probe_at=maker.at,
+            failures=1,
+        )
+    )
+    assert qm("status", "--json").json["submission"] == "closed: credentials"
+    out = qm("status").out
+    assert "closed: Zoom refuses the app's credentials (credentials)" in out
+    assert "check the secret" in out
+
+
+def test_a_pause_shows_as_closed(qm, maker):
+    qm("pause")
+    assert qm("status", "--json").json["submission"] == "closed: paused"
+    out = qm("status").out
+    assert "closed: paused since" in out
+    assert "qm-uploader resume" in out
+
+
+def test_sources_say_what_keeps_them(qm, maker):
+    n = maker.source("hq")
+    maker.discovered(held=Reason.BACKLOG)
+    maker.sidecar(b"left.json")
+    maker.ledger.discovery.update_source(n, available=0, detail="the folder does not exist")
+    qm("pause", "hq")
+    out = qm("status").out
+    assert "unavailable: the folder does not exist" in out
+    assert "1 found at first are held: qm-uploader resume hq" in out
+    assert "paused: qm-uploader resume hq" in out
+    assert "1 sidecar without a recording" in out
+    assert "not scanned yet" in out  # the other source
+    assert "bucket" not in out  # is not enabled
+
+
+def test_everything_that_needs_attention_is_on_the_page(qm, maker):
+    maker.quarantined()
+    maker.submitted()
+    maker.submitted("second", maker._apply(maker.unconfirmed(), "send_again", cleared=1))
+    maker.ledger.books.set_notes({"doubles": "2", "tracking_problem": "the API cannot be reached"})
+    out = qm("status").out
+    for text in (
+        "sidecar_missing",
+        "2 recordings got a second",
+        "the API cannot be reached",
+        "Sent again",
+        "submitted",
+    ):
+        assert text in out
+
+
+def test_imports_under_way_are_shown(qm, maker):
+    made = maker.ledger.discovery.begin_import(name="old", source_n=maker.source(), settings="{}", at=maker.at)
+    maker.discovered(b"i.wav", import_n=made.n)
+    assert "being planned, 1 so far" in qm("status").out
+    maker.ledger.discovery.import_planned(made.n, at=maker.at)
+    qm("pause", "--import", "old")
+    out = qm("status").out
+    assert "0 of 1 submitted or settled" in out
+    assert "qm-uploader resume --import old" in out
+
+
+def test_without_a_ledger_it_says_so_and_makes_none(qm, tmp_path):
+    ran = qm("status")
+    assert ran.code == 0
+    assert "no ledger yet" in ran.out
+    assert qm("status", "--json").json["counts"] == dict.fromkeys(State, 0)
+    assert not (tmp_path / "ledger.db").exists()
+
+
+def test_a_pipe_gets_no_colours(qm, maker):
+    maker.quarantined()
+    assert "\x1b" not in qm("status").out

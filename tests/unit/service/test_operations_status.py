@@ -1,0 +1,164 @@
+"""What `status` counts, and why submission is closed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from uploader.domain.reasons import Reason
+from uploader.domain.recording import State
+from uploader.ledger.books import GateRow
+from uploader.ledger.rows import to_ms
+from uploader.service.operations import pausing, status
+
+
+def survey(maker, sources=("hq",), limit=12_000):
+    return status.survey(
+        maker.ledger,
+        now=maker.now,
+        sources=sources,
+        submissions_per_day=limit,
+        analysis_deadline=timedelta(hours=72),
+    )
+
+
+def close_gate(maker, name, reason):
+    maker.ledger.books.put_gate(
+        GateRow(
+            name=name,
+            reason=reason,
+            message=f"{name} is closed",
+            hint="mend it",
+            closed_at=maker.at,
+            probe_at=maker.at + 60_000,
+            failures=3,
+        )
+    )
+
+
+def test_an_empty_ledger_has_every_state_at_zero_and_is_open(maker):
+    found = survey(maker)
+    assert found.counts == dict.fromkeys(State, 0)
+    assert (found.submission, found.oldest_waiting_seconds, found.overdue, found.held) == ("open", None, 0, {})
+    assert not found.daemon_runs
+    assert [(one.name, one.scanned_at) for one in found.sources] == [("hq", None)]
+
+
+def test_every_state_is_counted(maker):
+    for state in State:
+        maker.in_state(state)
+    counts = survey(maker).counts
+    # A duplicate brings the one that it repeats, which is ready.
+    assert counts == dict.fromkeys(State, 1) | {State.READY: 2}
+
+
+@pytest.mark.parametrize(
+    ("closed", "paused", "expected"),
+    [
+        ([], False, "open"),
+        ([("submit", "plan")], False, "closed: plan"),
+        ([("submit", "plan"), ("token", "credentials")], False, "closed: credentials"),
+        ([("disk", "disk_full"), ("store", "store_bucket"), ("submit", "plan")], False, "closed: plan"),
+        ([("disk", "disk_full"), ("store", "store_bucket")], False, "closed: store_bucket"),
+        ([], True, "closed: paused"),
+        ([("submit", "plan")], True, "closed: paused"),
+    ],
+)  # fmt: skip
+def test_submission_says_first_what_must_be_mended_first(maker, closed, paused, expected):
+    for name, reason in closed:
+        close_gate(maker, name, reason)
+    if paused:
+        pausing.pause_all(maker.ledger, now=maker.now)
+    assert survey(maker).submission == expected
+
+
+def test_the_budget_is_that_of_the_utc_day(maker):
+    maker.submitted()
+    maker.refused()
+    found = survey(maker).budget
+    assert (found.used, found.limit, found.resets_at) == (2, 12_000, datetime(2026, 11, 21, tzinfo=UTC))
+    maker.pass_time(days=1)
+    assert survey(maker).budget.used == 0
+
+
+def test_the_oldest_waiting_is_neither_held_nor_sent(maker):
+    maker.discovered(held=Reason.BACKLOG)
+    maker.submitted()
+    maker.pass_time(seconds=30)
+    maker.discovered()
+    maker.pass_time(seconds=12)
+    found = survey(maker)
+    assert found.oldest_waiting_seconds == 12
+    assert found.held == {"backlog": 1}
+    assert [(one.backlog, one.waiting) for one in found.sources] == [(1, 2)]
+
+
+def test_overdue_counts_what_waits_longer_than_the_deadline(maker):
+    maker.submitted()
+    maker.analyzed()
+    maker.pass_time(hours=72, seconds=1)
+    maker.submitted()
+    assert survey(maker).overdue == 1
+
+
+def test_top_reasons_are_those_that_need_attention_or_wait(maker):
+    for _ in range(3):
+        maker.quarantined()
+    maker.refused()
+    maker.duplicate()
+    maker.skipped()
+    found = survey(maker).reasons
+    assert [(one.reason_code, one.count) for one in found] == [("sidecar_missing", 3), ("refused_by_service", 1)]
+
+
+def test_a_source_tells_that_it_is_unavailable_paused_or_left_over(maker):
+    n = maker.source("hq")
+    maker.ledger.discovery.update_source(n, available=0, detail="the folder does not exist", scanned_at=maker.at)
+    pausing.pause_source(maker.ledger, "hq", now=maker.now)
+    maker.source("gone")
+    maker.discovered(b"x.wav", source="left")
+    found = {one.name: one for one in survey(maker).sources}
+    assert found.keys() == {"hq", "left"}
+    assert (found["hq"].available, found["hq"].detail, found["hq"].paused) == (False, "the folder does not exist", True)
+    assert not found["left"].configured
+
+
+def test_sidecars_without_a_recording_are_counted_and_others_not(maker):
+    maker.discovered(b"a.wav")
+    maker.discovered(b"b.2.wav")
+    for name in (b"a.json", b"b.2.wav.json", b"c.json", b"b.json"):
+        maker.sidecar(name)
+    assert survey(maker).sources[0].orphans == 2
+
+
+def test_a_source_with_too_many_files_has_its_orphans_left_uncounted(maker, monkeypatch):
+    maker.sidecar(b"c.json")
+    monkeypatch.setattr(status, "MOST_FILES", 0)
+    assert survey(maker).sources[0].orphans is None
+
+
+def test_imports_under_way_are_listed_and_finished_ones_not(maker):
+    source_n = maker.source("hq")
+    for name in ("done", "busy", "planning"):
+        made = maker.ledger.discovery.begin_import(name=name, source_n=source_n, settings="{}", at=maker.at)
+        if name != "planning":
+            maker.ledger.discovery.import_planned(made.n, at=maker.at)
+        if name == "busy":
+            maker.discovered(b"busy.wav", import_n=made.n)
+    found = {one.name: one for one in survey(maker).imports}
+    assert found.keys() == {"busy", "planning"}
+    assert found["busy"].counts[State.DISCOVERED] == 1
+    assert survey(maker).sources[0].waiting == 0
+
+
+def test_a_tracking_problem_is_told(maker):
+    maker.ledger.books.set_notes({"tracking_problem": "the API cannot be reached"})
+    assert survey(maker).tracking_problem == "the API cannot be reached"
+
+
+def test_a_gate_is_told_with_its_hint_and_when_it_is_tried_again(maker):
+    close_gate(maker, "token", "credentials")
+    [gate] = survey(maker).gates
+    assert (gate.message, gate.hint) == ("token is closed", "mend it")
+    assert to_ms(gate.probe_at) == maker.at + 60_000

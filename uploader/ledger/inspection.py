@@ -1,0 +1,95 @@
+"""Looking at a ledger without changing a byte of it, whatever state it is in; knows no rules of its own."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from uploader.errors import LedgerError
+from uploader.ledger.books import KeyRow
+from uploader.ledger.connection import check_place, connect, unusable
+from uploader.ledger.schema import migrations
+
+_OPCODES_BETWEEN_LOOKS = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What was found. `sound` is None when the check was given up for lack of time."""
+
+    sound: bool | None
+    pending_upgrades: int
+    account_id: str | None
+    api_url: str | None
+
+
+def check_rights(path: Path) -> bool:
+    """Say whether the ledger is there. Raises LedgerError when it cannot be, or could not be made."""
+    check_place(path)
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise LedgerError(
+            "the folder of the ledger cannot be written", hint="check its owner; run this as the user of the service"
+        )
+    if not path.exists():
+        return False
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise LedgerError("the ledger cannot be written", hint="check its owner; run this as the user of the service")
+    return True
+
+
+def inspect(path: Path, *, within_seconds: float) -> Inspection:
+    """Look at an existing ledger. Raises LedgerError when it cannot be used."""
+    db = connect(path, query_only=True)
+    try:
+        applied = {migration.name for migration in migrations.applied(db)}
+        pending = migrations.pending(db)
+        if applied - {migration.name for migration in migrations._migrations}:
+            raise LedgerError(
+                "the ledger was written by a newer version of this program", hint="install that version again"
+            )
+        whole = not pending
+        return Inspection(
+            sound=_quick_check(db, within_seconds),
+            pending_upgrades=len(pending),
+            account_id=_note(db, "account_id") if whole else None,
+            api_url=_note(db, "api_url") if whole else None,
+        )
+    except sqlite3.Error as error:
+        raise unusable(error) from error
+    finally:
+        db.close()
+
+
+def signing_keys(path: Path) -> tuple[KeyRow, ...]:
+    """Return the signing keys of an existing ledger, newest first. Raises LedgerError."""
+    db = connect(path, query_only=True)
+    try:
+        rows = db.execute("SELECT id, secret, created_at FROM signing_key ORDER BY created_at DESC, id").fetchall()
+    except sqlite3.Error as error:
+        raise unusable(error) from error
+    finally:
+        db.close()
+    return tuple(KeyRow(id=id_, secret=bytes(secret), created_at=at) for id_, secret, at in rows)
+
+
+def _quick_check(db: Database, within_seconds: float) -> bool | None:
+    deadline = time.monotonic() + within_seconds
+    db.conn.set_progress_handler(lambda: time.monotonic() > deadline, _OPCODES_BETWEEN_LOOKS)
+    try:
+        return bool(db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+    except sqlite3.OperationalError as error:
+        if "interrupted" in str(error):
+            return None
+        raise
+    finally:
+        db.conn.set_progress_handler(None, 0)
+
+
+def _note(db: Database, key: str) -> str | None:
+    found = db.execute("SELECT value FROM note WHERE key = ?", (key,)).fetchone()
+    return None if found is None else str(found[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -9,6 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
+
+import structlog
 
 from tests.benchmarks.scene import Scene, drop, scene, write_recording, write_sidecar
 from uploader.platform.clock import SystemClock
@@ -67,6 +70,8 @@ def import_rate() -> dict[str, str]:
 
 
 def _bare_loop(stage: Scene, count: int) -> float:
+    logging.disable(logging.INFO)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     clock, http = SystemClock(), HttpClient(max_connections=WORKERS)
     tokens = TokenKeeper(
         http,

@@ -117,7 +117,9 @@ class Sandbox:
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, cwd=REPOSITORY)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert line, (self.directory / "sandbox.err").read_text()
+        if not line:
+            self.stop()
+            pytest.fail((self.directory / "sandbox.err").read_text())
         self.info: dict[str, Any] = json.loads(line)
         self.port = int(self.info["url"].rpartition(":")[2])
 
@@ -345,7 +347,8 @@ class Daemon:
             with opener.open(f"http://{self.settings[section]['listen']}{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+            with error:
+                return error.code, error.read().decode()
 
     def drop(self, name: str, audio: bytes, sidecar: object = None, *, folder: Path | None = None) -> Path:
         """Put a recording and its sidecar (a document, or bytes as they are) into the source."""

@@ -206,6 +206,9 @@ def chaos(sandbox, daemon, tools, *, seed: int, on: str, recordings: int = 300) 
     finally:
         print(f"seed {seed}", Counter(program.states()), service.counters())
     assert program.terminate() == 0
+    # Libraries warn as well, in words of their own: no path may be in them.
+    assert str(program.source) not in program.log()
+    assert not program.events("library.thread_died")
 
 
 @pytest.mark.timeout(200)

@@ -57,8 +57,8 @@ class Event(StrEnum):
 FINAL = frozenset({State.ANALYZED, State.REFUSED, State.DUPLICATE, State.SKIPPED, State.DISCARDED})
 """States that end by themselves nowhere; `submitted` ends in `analyzed`."""
 
-RELEASES_IDENTITY = frozenset({Event.FAULTED, Event.FOUND_SAME, Event.CHANGED, Event.RETRIED, Event.NEW_INTERACTION})
-"""Events after which a recording no longer keeps others of the same content and call out."""
+RELEASES_IDENTITY = frozenset({Event.FAULTED, Event.FOUND_SAME, Event.CHANGED, Event.RETRIED})
+"""Events after which a recording no longer keeps others of the same content and call out, unless an attempt is open."""
 
 REVOKES_URLS = frozenset(
     {

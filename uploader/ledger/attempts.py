@@ -37,7 +37,7 @@ from uploader.ledger.writer import Writer
 WATCH_DAYS = 7
 _MS = 1000
 _HOUR_MS = 3600 * _MS
-RECHECK_AFTER_MS = (_HOUR_MS, 24 * _HOUR_MS, WATCH_DAYS * 24 * _HOUR_MS)
+RECHECK_AFTER_MS = (changes.FIRST_RECHECK_MS, 24 * _HOUR_MS, WATCH_DAYS * 24 * _HOUR_MS)
 """When the open attempts of a recording that has its id are looked for again."""
 
 
@@ -107,7 +107,7 @@ class Attempts:
         self._writer.write(work)
 
     def tie(self, n: int, interaction_id: str, *, at: int, event: Event, track_at: int) -> RecordingRow:
-        """Give attempt `n` its interaction id and its recording too. Raises RowMoved when either was settled meanwhile."""
+        """Give attempt `n` its interaction id, and its recording too. Raises RowMoved if either was settled."""
 
         def work(db: Database) -> RecordingRow:
             made = _get(db, n)
@@ -119,7 +119,7 @@ class Attempts:
                 db, row, event, at=at, claim=changes.ANY_CLAIM, due_at=track_at, detail=interaction_id,
                 interaction_id=interaction_id, submitted_at=made.ended_at or at, looks=0,
             )  # fmt: skip
-            watch_open(db, made.recording_n, at)
+            changes.watch_open(db, made.recording_n, at)
             return changes.fetch(db, made.recording_n)
 
         return self._writer.write(work)
@@ -147,7 +147,7 @@ class Attempts:
                     (row.n, attempts, at, at),
                 ).fetchone()[0]
             _own(db, _get(db, found), interaction_id, at)
-            watch_open(db, row.n, at)
+            changes.watch_open(db, row.n, at)
             return changes.fetch(db, row.n)
 
         return self._writer.write(work)
@@ -178,6 +178,7 @@ class Attempts:
                     "'not found within seven days' WHERE n = ?",
                     (done, n),
                 )
+                _release_at_last(db, changes.fetch(db, made.recording_n), at)
 
         self._writer.write(work)
 
@@ -288,7 +289,7 @@ class Attempts:
             )
             return whole
 
-        return self._writer.write(work)
+        return self._writer.write(work, redoable=True)
 
     def revoke(self, recording_n: int, *, at: int) -> None:
         """Make the URLs of a recording's attempts so far answer 410."""
@@ -421,7 +422,7 @@ def _accept(db: Database, made: AttemptRow, row: RecordingRow, interaction_id: s
         db, row, event, at=at, claim=changes.ANY_CLAIM, due_at=track_at, detail=interaction_id,
         interaction_id=interaction_id, submitted_at=at, looks=0,
     )  # fmt: skip
-    watch_open(db, row.n, at)
+    changes.watch_open(db, row.n, at)
 
 
 def _settle_late(db: Database, recording_n: int, at: int, track_at: int) -> None:
@@ -450,7 +451,7 @@ def _refuse(db: Database, row: RecordingRow, outcome: Outcome, at: int, refusal:
     if refusal.final:
         why = changes.reason_of(Reason.REFUSED_BY_SERVICE, refusal.reason or detail)
         changes.apply(db, row, Event.REFUSED, at=at, claim=changes.ANY_CLAIM, faults=faults, detail=detail, **why)
-        watch_open(db, row.n, at)
+        changes.watch_open(db, row.n, at)
         return
     why = {"reason": refusal.reason} if refusal.reason else {}
     changes.apply(
@@ -467,12 +468,11 @@ def _own(db: Database, made: AttemptRow, interaction_id: str, at: int) -> None:
     )
 
 
-def watch_open(db: Database, recording_n: int, at: int) -> None:
-    """Look again for older attempts of a recording that now has its id, or was given up."""
-    db.execute(
-        "UPDATE attempt SET recheck_at = ? WHERE recording_n = ? AND open = 1",
-        (at + RECHECK_AFTER_MS[0], recording_n),
-    )
+def _release_at_last(db: Database, row: RecordingRow, at: int) -> None:
+    """When the last open attempt is given up, one that waits for its mending keeps no duplicate out any more."""
+    if row.state in {State.QUARANTINED, State.DUPLICATE} and not changes.has_open_attempt(db, row):
+        changes.change(db, row, claim=changes.ANY_CLAIM, claims=0)
+        changes.wake_duplicates(db, row.n, at)
 
 
 def _may_claim(db: Database, row: RecordingRow) -> bool:

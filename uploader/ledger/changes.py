@@ -17,6 +17,8 @@ from uploader.ledger.rows import SELECT_RECORDING, RecordingRow, recording
 
 _LOCKS_TWINS = frozenset({State.SUBMITTING, State.UNCONFIRMED})
 
+FIRST_RECHECK_MS = 60 * 60 * 1000
+
 ANY_CLAIM = object()
 """Accept the row whoever works on it: for a person's commands and for the scan."""
 
@@ -47,13 +49,16 @@ def apply(
     """
     state = next_state(row.state, event)
     values: dict[str, Any] = {"reason_code": None, "reason": None, "held": None, "claimed": None, "due_at": None}
-    if event in RELEASES_IDENTITY:
+    releases = event in RELEASES_IDENTITY and not has_open_attempt(db, row)
+    if releases:
         values |= {"claims": 0}
     values |= changes | {"state": state.value}
     _set(db, row, values, claim)
     append(db, row.n, event=event, state=state, at=at, detail=detail or values["reason_code"])
-    if event in RELEASES_IDENTITY:
-        _wake_duplicates(db, row.n, at)
+    if releases:
+        wake_duplicates(db, row.n, at)
+    elif event in RELEASES_IDENTITY:
+        watch_open(db, row.n, at)
     if event in REVOKES_URLS and row.attempts:
         revoke(db, row.n, at)
     if row.match_key is not None and row.state in _LOCKS_TWINS and state not in _LOCKS_TWINS:
@@ -99,7 +104,23 @@ def _set(db: Database, row: RecordingRow, values: dict[str, Any], claim: object)
         raise RowMoved("the recording changed meanwhile")
 
 
-def _wake_duplicates(db: Database, n: int, at: int) -> None:
+def has_open_attempt(db: Database, row: RecordingRow) -> bool:
+    """Say whether a request for `row` may still turn out to have been accepted."""
+    if not row.attempts:
+        return False
+    found = db.execute("SELECT 1 FROM attempt WHERE recording_n = ? AND open = 1", (row.n,)).fetchone()
+    return found is not None
+
+
+def watch_open(db: Database, recording_n: int, at: int) -> None:
+    """Look again for the open attempts of a recording that has its id, was given up, or waits for its mending."""
+    db.execute(
+        "UPDATE attempt SET recheck_at = coalesce(recheck_at, ?) WHERE recording_n = ? AND open = 1",
+        (at + FIRST_RECHECK_MS, recording_n),
+    )
+
+
+def wake_duplicates(db: Database, n: int, at: int) -> None:
     """Judge the duplicates of a recording again that no longer keeps them out."""
     found = db.execute(f"{SELECT_RECORDING} WHERE r.duplicate_of = ? AND r.state = 'duplicate'", (n,)).fetchall()
     for values in found:

@@ -28,6 +28,9 @@ def connect(path: Path, *, query_only: bool = False) -> Database:
     """Open one connection to the ledger at `path`. Raises LedgerError."""
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise unusable(error) from error
+    try:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -35,8 +38,28 @@ def connect(path: Path, *, query_only: bool = False) -> Database:
         if query_only:
             connection.execute("PRAGMA query_only = ON")
     except sqlite3.Error as error:
+        connection.close()
         raise unusable(error) from error
     return Database(connection, execute_plugins=False)
+
+
+@contextmanager
+def opening_alone(path: Path) -> Iterator[None]:
+    """Let one process at a time make, switch to WAL or upgrade the ledger: SQLite waits for neither.
+
+    The lock is on the ledger's folder, so that it leaves no file behind.
+    """
+    try:
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        # A folder that may be entered but not listed: then chance must do.
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def unusable(error: sqlite3.Error) -> LedgerError:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from uploader.domain.lifecycle import Event
+from uploader.domain.lifecycle import TRANSITIONS, Event
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import Stamp, State
 from uploader.errors import RowMoved
@@ -190,7 +190,7 @@ class Discovery:
             rows = db.execute(
                 "SELECT name, size_bytes, mtime_ns, inode FROM entry WHERE directory_n = (SELECT n FROM directory "
                 "WHERE source_n = ? AND path = ?) AND ((name >= ? AND name < ?) OR name = ?)",
-                (source_n, directory, prefix, prefix + b"\xff", prefix[:-1]),
+                (source_n, directory, prefix, prefix[:-1] + bytes([prefix[-1] + 1]), prefix[:-1]),
             ).fetchall()
         return {bytes(name): Stamp(size_bytes=size, mtime_ns=mtime, inode=inode) for name, size, mtime, inode in rows}
 
@@ -249,7 +249,7 @@ class Discovery:
                 counted["woken"] += _wake(db, directory_n, name, at)
             return Seen(**counted)
 
-        return self._writer.write(work)
+        return self._writer.write(work, redoable=True)
 
     def set_parked(self, *, at: int, parked: bool, source_n: int | None = None, import_n: int | None = None) -> int:
         """Pause or resume a source or an import: what waits leaves or joins the lanes. Return how many."""
@@ -407,7 +407,7 @@ def _wake(db: Database, directory_n: int, name: bytes, at: int) -> int:
         due = None if row.held == Reason.BACKLOG else at
         changes.change(db, row, claim=changes.ANY_CLAIM, claimed=None, due_at=due)
         return 1
-    if row.state in {State.READY, State.STAGED, State.QUARANTINED, State.REFUSED, State.SKIPPED}:
+    if (row.state, Event.CHANGED) in TRANSITIONS:
         changes.apply(db, row, Event.CHANGED, at=at, claim=changes.ANY_CLAIM, due_at=at, detail="the sidecar changed")
         return 1
     return 0

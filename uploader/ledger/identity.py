@@ -40,7 +40,7 @@ def make_ready(writer: Writer, row: RecordingRow, identity: Identity, contents: 
 
     Of two recordings of the same content and call that come at once, one becomes ready.
     """
-    return writer.write(lambda db: _make_ready(db, row, identity, contents, at))
+    return writer.write(lambda db: _make_ready(db, row, identity, contents, at), redoable=True)
 
 
 def alike(

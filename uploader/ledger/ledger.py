@@ -13,7 +13,7 @@ from uploader.errors import LedgerError, WrongAccount
 from uploader.ledger.attempts import Attempts
 from uploader.ledger.audit import Audit
 from uploader.ledger.books import Books
-from uploader.ledger.connection import ReaderPool, SenderRole, check_place, connect, unusable
+from uploader.ledger.connection import ReaderPool, SenderRole, check_place, connect, opening_alone, unusable
 from uploader.ledger.discovery import Discovery
 from uploader.ledger.imports import Imports
 from uploader.ledger.recordings import Recordings
@@ -117,19 +117,36 @@ class Ledger:
 
 def _prepare(path: Path, *, quick_check: bool) -> None:
     """Make or upgrade the file; check it when asked to."""
-    if not path.exists():
-        # Personal data: nobody but the owner, from the first byte on.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    try:
+        if not path.exists():
+            # Personal data: nobody but the owner, from the first byte on.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with opening_alone(path):
+            db = connect(path)
+            try:
+                upgrade(db)
+            finally:
+                db.close()
+        if quick_check:
+            _quick_check(path)
+    except sqlite3.Error as error:
+        raise unusable(error) from error
+    except OSError as error:
+        raise LedgerError(
+            f"the ledger's file cannot be made ({os.strerror(error.errno or 0)})",
+            hint="check that [ledger] path names a file in a folder that this user may write",
+        ) from error
+
+
+def _quick_check(path: Path) -> None:
+    """Check the file unless it was closed in order."""
     db = connect(path)
     try:
-        upgrade(db)
         clean = db.execute("SELECT value FROM note WHERE key = 'clean'").fetchone()
-        if quick_check and (clean is None or clean[0] != "1"):
+        if clean is None or clean[0] != "1":
             verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise LedgerError("the ledger is damaged", hint="keep the file and restore a backup")
-    except sqlite3.Error as error:
-        raise unusable(error) from error
     finally:
         db.close()
 

@@ -10,7 +10,6 @@ from typing import Any
 from sqlite_utils import Database
 
 from uploader.domain.lifecycle import Event
-from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 from uploader.ledger import changes
 from uploader.ledger.connection import ReaderPool
@@ -85,7 +84,7 @@ class Recordings:
 
         A leased row is not returned again until it is released, moved, or swept at start-up.
         """
-        return self._writer.write(lambda db: self._claim(db, states, limit, now, import_n))
+        return self._writer.write(lambda db: self._claim(db, states, limit, now, import_n), redoable=True)
 
     def _claim(
         self, db: Database, states: Sequence[State], limit: int, now: int, import_n: int | None
@@ -117,6 +116,14 @@ class Recordings:
             ]
         return min((due for due in found if due is not None), default=None)
 
+    def is_live_waiting(self, *, now: int) -> bool:
+        """Say whether a live recording is staged and due."""
+        with self._readers.lend() as db:
+            found = db.execute(
+                "SELECT 1 FROM recording WHERE state = 'staged' AND lane = 0 AND due_at <= ? LIMIT 1", (now,)
+            ).fetchone()
+        return found is not None
+
     def apply(self, row: RecordingRow, event: Event, *, at: int, **values: Any) -> RecordingRow:
         """Move a row that this process has claimed, and return it as it is then. Raises RowMoved."""
 
@@ -124,7 +131,7 @@ class Recordings:
             changes.apply(db, row, event, at=at, claim=row.claimed, **values)
             return changes.fetch(db, row.n)
 
-        return self._writer.write(work)
+        return self._writer.write(work, redoable=True)
 
     def make_ready(self, row: RecordingRow, identity: Identity, contents: Contents, *, at: int) -> RecordingRow:
         """Judge the identity of a claimed row and make it ready, if it is new. Raises RowMoved."""
@@ -136,16 +143,16 @@ class Recordings:
             same, other = alike(db, content_id, call_key)
         return [(key, bytes(location)) for _, key, location in same], other is not None
 
-    def supersede(self, first: RecordingRow, *, by: RecordingRow, at: int) -> None:
-        """Make `first` the duplicate of `by`, whose file takes its place; `by` is judged again. Raises RowMoved."""
+    def relocate(self, first: RecordingRow, *, by: RecordingRow, at: int) -> None:
+        """Let `first`, which waits, go on with the file of its duplicate `by`: it was renamed. Raises RowMoved."""
 
         def work(db: Database) -> None:
-            changes.apply(
-                db, first, Event.FOUND_SAME, at=at, claim=changes.ANY_CLAIM,
-                **changes.reason_of(Reason.SAME_RECORDING),
+            changes.change(
+                db, first, claim=changes.ANY_CLAIM, claimed=None, due_at=at, location=by.location,
+                size_bytes=by.size_bytes, mtime_ns=by.mtime_ns, inode=by.inode, sidecar=by.sidecar,
             )  # fmt: skip
-            # Only now: that woke what repeats `first`, `by` among it, and in turn what repeats `by`.
-            db.execute("UPDATE recording SET duplicate_of = ? WHERE n = ?", (by.n, first.n))
+            db.execute("UPDATE entry SET recording_n = ? WHERE recording_n = ?", (first.n, by.n))
+            changes.append(db, first.n, event="relocated", state=first.state, at=at, detail="the file was renamed")
 
         self._writer.write(work)
 
@@ -188,7 +195,9 @@ class Recordings:
 
     def release(self, row: RecordingRow, *, due_at: int | None, **values: Any) -> None:
         """Give a claimed row back, to be claimed again at `due_at`. Raises RowMoved."""
-        self._writer.write(lambda db: changes.change(db, row, claim=row.claimed, claimed=None, due_at=due_at, **values))
+        self._writer.write(
+            lambda db: changes.change(db, row, claim=row.claimed, claimed=None, due_at=due_at, **values), redoable=True
+        )
 
     def write(self, work: Callable[[Database], Any]) -> Any:
         """Run several changes as one transaction."""

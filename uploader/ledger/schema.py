@@ -39,7 +39,14 @@ def upgrade(db: Database) -> None:
             hint="install that version again, or restore the backup made before the upgrade",
         )
     if migrations.pending(db):
-        migrations.apply(db)
+        # Two commands may open a new ledger at once: the second waits, and finds nothing left to do.
+        db.conn.execute("BEGIN IMMEDIATE")
+        try:
+            migrations.apply(db)
+        except BaseException:
+            db.conn.rollback()
+            raise
+        db.conn.commit()
 
 
 _RECORDINGS = (

@@ -18,6 +18,8 @@ from uploader.ledger.connection import connect, unusable
 T = TypeVar("T")
 Work = Callable[[Database], T]
 
+_Piece = tuple[Work[Any], Future[Any], bool]
+
 BATCH = 128
 """How many pieces of work one commit may carry."""
 RESERVE_BYTES = 16 * 1024 * 1024
@@ -26,8 +28,12 @@ RESERVE_BYTES = 16 * 1024 * 1024
 class Writer(Protocol):
     """Runs work in a transaction that is on disk when `write` returns."""
 
-    def write(self, work: Work[T]) -> T:
-        """Run `work`, commit, and return its result. What it raises undoes it and is raised here."""
+    def write(self, work: Work[T], *, redoable: bool = False) -> T:
+        """Run `work`, commit, and return its result. What it raises undoes it and is raised here.
+
+        What is `redoable` is safe from a crash of the program, but may be lost with the machine's power:
+        the program would find out and do it again.
+        """
 
     def close(self) -> None:
         """Finish what was asked for and close the connection."""
@@ -40,8 +46,8 @@ class DirectWriter:
         self._db = connect(path)
         self._lock = threading.Lock()
 
-    def write(self, work: Work[T]) -> T:
-        """Run `work` in a transaction of its own. Raises LedgerError."""
+    def write(self, work: Work[T], *, redoable: bool = False) -> T:
+        """Run `work` in a transaction of its own, always on disk. Raises LedgerError."""
         with self._lock:
             try:
                 self._db.conn.execute("BEGIN IMMEDIATE")
@@ -71,21 +77,22 @@ class GroupWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._reserve = path.with_name(path.name + ".reserve")
-        self._queue: queue.Queue[tuple[Work[Any], Future[Any]] | None] = queue.Queue(maxsize=1024)
+        self._queue: queue.Queue[_Piece | None] = queue.Queue(maxsize=1024)
         self._closed = threading.Lock()
         self._is_closed = False
+        self._lasting = True
         self._db = connect(path)
         self._keep_reserve()
         self._thread = threading.Thread(target=self._run, name="ledger-writer")
         self._thread.start()
 
-    def write(self, work: Work[T]) -> T:
+    def write(self, work: Work[T], *, redoable: bool = False) -> T:
         """Run `work` with others in one commit; return when it is on disk. Raises LedgerError."""
         future: Future[T] = Future()
         with self._closed:
             if self._is_closed:
                 raise LedgerError("the ledger is closed")
-            self._queue.put((work, future))
+            self._queue.put((work, future, redoable))
         return future.result()
 
     def close(self) -> None:
@@ -105,8 +112,8 @@ class GroupWriter:
             if batch:
                 self._commit(batch)
 
-    def _next_batch(self) -> tuple[list[tuple[Work[Any], Future[Any]]], bool]:
-        batch: list[tuple[Work[Any], Future[Any]]] = []
+    def _next_batch(self) -> tuple[list[_Piece], bool]:
+        batch: list[_Piece] = []
         item = self._queue.get()
         while item is not None:
             batch.append(item)
@@ -118,7 +125,7 @@ class GroupWriter:
                 return batch, True
         return batch, False
 
-    def _commit(self, batch: list[tuple[Work[Any], Future[Any]]]) -> None:
+    def _commit(self, batch: list[_Piece]) -> None:
         try:
             results = self._transaction(batch)
         except sqlite3.OperationalError as error:
@@ -130,23 +137,30 @@ class GroupWriter:
         except sqlite3.Error as error:
             self._fail(batch, unusable(error))
             return
-        for (_, future), (result, failure) in zip(batch, results, strict=True):
+        for (_, future, _), (result, failure) in zip(batch, results, strict=True):
             if failure is None:
                 future.set_result(result)
             else:
                 future.set_exception(failure)
 
-    def _transaction(self, batch: list[tuple[Work[Any], Future[Any]]]) -> list[tuple[Any, BaseException | None]]:
+    def _transaction(self, batch: list[_Piece]) -> list[tuple[Any, BaseException | None]]:
         results: list[tuple[Any, BaseException | None]] = []
+        self._sync_if(any(not redoable for _, _, redoable in batch))
         self._db.conn.execute("BEGIN IMMEDIATE")
         try:
-            for work, _ in batch:
+            for work, _, _ in batch:
                 results.append(self._piece(work))
             self._db.conn.commit()
         except BaseException:
             self._db.conn.rollback()
             raise
         return results
+
+    def _sync_if(self, lasting: bool) -> None:  # noqa: FBT001 (private)
+        """Wait for the disk at the next commit, or leave that to a later one: a sync covers all before it."""
+        if lasting != self._lasting:
+            self._db.conn.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
+            self._lasting = lasting
 
     def _piece(self, work: Work[Any]) -> tuple[Any, BaseException | None]:
         try:
@@ -162,8 +176,8 @@ class GroupWriter:
             return None, error
 
     @staticmethod
-    def _fail(batch: list[tuple[Work[Any], Future[Any]]], error: LedgerError) -> None:
-        for _, future in batch:
+    def _fail(batch: list[_Piece], error: LedgerError) -> None:
+        for _, future, _ in batch:
             future.set_exception(error)
 
     def keep_reserve(self) -> None:

@@ -158,7 +158,7 @@ class Intake:
         return None
 
     def _relieve(self, duplicate: RecordingRow, place: Place) -> None:
-        """When the recording that this one repeats waits for a file that is gone, this one takes its place.
+        """When the recording that this one repeats waits for a file that is gone, it goes on with this file.
 
         So a file that is renamed while it waits is sent under its new name.
         """
@@ -170,7 +170,7 @@ class Intake:
         if place.stamp(first.location) is not None:
             return
         try:
-            self._ledger.recordings.supersede(first, by=duplicate, at=self._now())
+            self._ledger.recordings.relocate(first, by=duplicate, at=self._now())
         except RowMoved:
             return
 

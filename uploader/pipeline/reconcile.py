@@ -45,6 +45,11 @@ class Case:
     attempts: tuple[AttemptRow, ...]
 
     @property
+    def is_watched(self) -> bool:
+        """Whether the recording is settled, or waits for something else, and only its open attempts are watched."""
+        return self.row.state is not State.UNCONFIRMED
+
+    @property
     def opens(self) -> tuple[Open, ...]:
         """Return it as the decision needs it: once for each body that was sent, newest first.
 
@@ -111,8 +116,9 @@ class Reconciler:
     def seconds_to_next(self) -> float | None:
         """Return when something is due; None when nothing is open."""
         now = to_ms(self._clock.now())
-        dues = [case.row.due_at or now for case in self._cases() if case.row.state is State.UNCONFIRMED]
-        dues += [a.attempt.recheck_at for a in self._ledger.attempts.open_attempts() if a.attempt.recheck_at]
+        cases = self._cases()
+        dues = [case.row.due_at or now for case in cases if not case.is_watched]
+        dues += [a.recheck_at for case in cases if case.is_watched for a in case.attempts if a.recheck_at]
         return max(0.0, (min(dues) - now) / 1000) if dues else None
 
     def run_once(self) -> int:
@@ -120,7 +126,7 @@ class Reconciler:
         cases, now = self._cases(), to_ms(self._clock.now())
         learned = _gist(self._listing.learned) != self._learned_at_last
         due = [c for c in cases if c.row.state is State.UNCONFIRMED and (learned or (c.row.due_at or now) <= now)]
-        watched = [c for c in cases if any((a.recheck_at or now + 1) <= now for a in c.attempts)]
+        watched = [c for c in cases if c.is_watched and any((a.recheck_at or now + 1) <= now for a in c.attempts)]
         if not due and not watched:
             return 0
         windows = cover([*self._wanted([*due, *watched]), *self._controls(due)])
@@ -276,8 +282,6 @@ class Reconciler:
 
     def _recheck(self, case: Case, cases: list[Case], first: list[Pass], second: list[Pass]) -> None:
         """Look again for the open attempts of a recording that is settled: a second one is reported."""
-        if case.row.state is State.UNCONFIRMED:
-            return
         mine = set(case.windows)
         ours = [r for r in first if _serves(r, mine)], [r for r in second if _serves(r, mine)]
         look = self._look(case, cases, *ours)

@@ -134,10 +134,16 @@ class Line:
             return self._intake.step(row, route.spec, route.place), admitted
         if row.state is State.READY:
             return self._stage(row, route), admitted
-        if not admitted and (row.lane > 0 or not self.admits()):
+        if not admitted and not self._may_go_on(row):
             self._release(row, delay_ms=0)
             return None, False
         return self._submission.step(row, route.place, route.stager), True
+
+    def _may_go_on(self, row: RecordingRow) -> bool:
+        """Whether this row may take a place at once: back-fill only when no live recording waits for one."""
+        if row.lane > 0 and self._ledger.recordings.is_live_waiting(now=self._now()):
+            return False
+        return self.admits()
 
     def _stage(self, row: RecordingRow, route: Route) -> RecordingRow | None:
         gate = self._governor.gates[GateName.STORE]

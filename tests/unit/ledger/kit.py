@@ -6,6 +6,7 @@ import functools
 import json
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from uploader.ledger.discovery import Arrival, Seen, Sight
 from uploader.ledger.identity import Contents, Identity
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import AttemptRow, RecordingRow, to_ms
+from uploader.ledger.writer import DirectWriter, Writer
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 ROOT = b"/srv/recordings"
@@ -86,15 +88,27 @@ def _template() -> bytes:
 class Kit:
     """One ledger, and short ways to any state."""
 
-    def __init__(self, path: Path, *, clock: FakeClock | None = None, sending: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: FakeClock | None = None,
+        sending: bool = False,
+        wrap: Callable[[Writer], Writer] | None = None,
+    ) -> None:
         self.path = path
         self.clock = clock or FakeClock()
         if not path.exists():
             path.write_bytes(_template())
             path.chmod(0o600)
-        self.ledger = Ledger.open_for_sending(path) if sending else Ledger.open_beside(path)
+        self.ledger = self._open(sending=sending, wrap=wrap)
         self.source_n = self.source()
         self._contents = 0
+
+    def _open(self, *, sending: bool, wrap: Callable[[Writer], Writer] | None) -> Ledger:
+        if wrap is not None:
+            return Ledger(self.path, writer=wrap(DirectWriter(self.path)), role=None)
+        return Ledger.open_for_sending(self.path) if sending else Ledger.open_beside(self.path)
 
     def close(self) -> None:
         self.ledger.close()
@@ -106,9 +120,7 @@ class Kit:
         return to_ms(self.clock.now())
 
     def source(self, name: str = "hq", *, root: bytes = ROOT, settings: str = "1") -> int:
-        return self.ledger.discovery.register(
-            name=name, type_="folder", root=root, settings=settings, at=self.now
-        ).n
+        return self.ledger.discovery.register(name=name, type_="folder", root=root, settings=settings, at=self.now).n
 
     def ask(self, query: str, *values: Any) -> list[Any]:
         """Read the file by another connection: only what is committed shows."""
@@ -171,9 +183,7 @@ class Kit:
 
     def understand(self, row: RecordingRow, *, body: dict[str, Any] | None = None, **identity: Any) -> RecordingRow:
         contents = Contents(body=json.dumps(body or {}), media=MEDIA, sidecar=None)
-        return self.ledger.recordings.make_ready(
-            self.claim(row), self.identity(**identity), contents, at=self.now
-        )
+        return self.ledger.recordings.make_ready(self.claim(row), self.identity(**identity), contents, at=self.now)
 
     def ready(self, name: bytes = b"a.wav", **options: Any) -> RecordingRow:
         return self.understand(self.discover(name), **options)

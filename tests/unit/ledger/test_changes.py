@@ -95,15 +95,13 @@ def test_what_a_person_settled_goes_on_keeping_its_duplicates_out(kit, event):
     assert kit.again(second).state is State.DUPLICATE
 
 
-def test_a_superseded_recording_stays_a_duplicate_of_the_one_that_took_its_place(kit):
+def test_a_recording_whose_file_was_renamed_goes_on_with_the_file_of_its_duplicate(kit):
     first = kit.ready(b"a.wav", content_id="c", call_key="at:x")
     second = kit.understand(kit.discover(b"b.wav"), content_id="c", call_key="at:x")
-    kit.ledger.recordings.supersede(first, by=second, at=kit.now)
+    kit.ledger.recordings.relocate(first, by=second, at=kit.now)
     after = kit.again(first)
-    assert (after.state, after.duplicate_of) == (State.DUPLICATE, second.n)
-    assert kit.again(second).state is State.DISCOVERED
-    assert kit.understand(second, content_id="c", call_key="at:x").state is State.READY
-    assert kit.again(first).state is State.DUPLICATE
+    assert (after.state, after.location, after.stamp) == (State.READY, second.location, second.stamp)
+    assert kit.again(second).state is State.DUPLICATE
 
 
 @pytest.mark.parametrize("event", [Event.CHANGED, Event.DISCARDED, Event.UNSTAGED])

@@ -129,9 +129,7 @@ class Ledgers(RuleBasedStateMachine):
         row = self.take(number, State.STAGED)
         if row is None:
             return
-        begun = self.try_(
-            lambda: self.kit.ledger.attempts.begin(row, at=self.kit.now, day="d", staged_key=None)
-        )
+        begun = self.try_(lambda: self.kit.ledger.attempts.begin(row, at=self.kit.now, day="d", staged_key=None))
         if isinstance(begun, tuple):
             self.flying.append(begun)
         elif begun is Obstacle.TWIN:
@@ -154,7 +152,7 @@ class Ledgers(RuleBasedStateMachine):
 
     def is_settled(self, n):
         """A definite answer is not followed by another one to the same request."""
-        (outcome, id_), = self.kit.ask("SELECT outcome, interaction_id FROM attempt WHERE n = ?", n)
+        ((outcome, id_),) = self.kit.ask("SELECT outcome, interaction_id FROM attempt WHERE n = ?", n)
         return outcome in {"accepted", "not_created"} or id_ is not None
 
     @rule(number=PICK, id_=IDS)
@@ -192,14 +190,14 @@ class Ledgers(RuleBasedStateMachine):
             )  # fmt: skip
 
     @rule(number=PICK)
-    def supersede(self, number):
+    def relocate(self, number):
         rows = [row for row in self.rows() if row.state is State.DUPLICATE and row.duplicate_of]
         if rows:
             row = self.pick(rows, number)
             first = self.kit.row(row.duplicate_of)
             if first.state in {State.READY, State.STAGED}:
-                self.kit.ledger.recordings.supersede(first, by=row, at=self.kit.now)
-                assert self.kit.again(first).state is State.DUPLICATE
+                self.kit.ledger.recordings.relocate(first, by=row, at=self.kit.now)
+                assert self.kit.again(first).location == row.location
 
     @rule(parked=st.booleans())
     def pause(self, parked):
@@ -306,7 +304,7 @@ class Ledgers(RuleBasedStateMachine):
 
 
 Ledgers.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None,
+    max_examples=100, stateful_step_count=50, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )  # fmt: skip
 TestLedgers = Ledgers.TestCase

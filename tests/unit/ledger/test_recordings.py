@@ -163,7 +163,7 @@ def test_held_and_oldest_waiting_leave_out_what_does_not_go_on_by_itself(kit):
     assert recordings.oldest_waiting() == kit.now
 
 
-@pytest.mark.parametrize("name", [b"plain.wav", "Gespräch 1.wav".encode(), b"\xff\xfe\n.wav", b"it's \"a\".wav"])
+@pytest.mark.parametrize("name", [b"plain.wav", "Gespräch 1.wav".encode(), b"\xff\xfe\n.wav", b'it\'s "a".wav'])
 def test_a_recording_is_found_by_its_path_whatever_the_name(kit, name):
     row = kit.discover(name)
     text = (ROOT + b"/" + name).decode("utf-8", "surrogateescape")
@@ -207,7 +207,7 @@ class SpyingWriter:
         self.db = sqlite_utils.Database(sqlite3.connect(path, isolation_level=None), execute_plugins=False)
         self.db.conn.set_trace_callback(spy)
 
-    def write(self, work):
+    def write(self, work, *, redoable=False):
         self.db.conn.execute("BEGIN IMMEDIATE")
         try:
             return work(self.db)
@@ -334,7 +334,14 @@ HOT["the whole way"] = changing
 HOT["duplicates"] = lambda kit, led: led.recordings.apply(led.recordings.get(1), Event.FAULTED, at=kit.now)
 HOT["sweep in doubt"] = lambda kit, led: led.attempts.sweep(at=kit.now, doubt=(0, kit.now))
 SCANS = re.compile(r"SCAN (?:recording|r|attempt|a|history|h|entry|e|seen)\b(?! USING (?:COVERING )?INDEX)")
-NARROW = ("recording_held", "recording_open", "recording_twin", "recording_attention", "attempt_open", "recording_claimed")
+NARROW = (
+    "recording_held",
+    "recording_open",
+    "recording_twin",
+    "recording_attention",
+    "attempt_open",
+    "recording_claimed",
+)
 """Indexes that hold no more than what waits, is held or in doubt: to read one whole is to read its answer."""
 
 

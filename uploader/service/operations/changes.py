@@ -15,9 +15,8 @@ from uploader.domain.lifecycle import TRANSITIONS, Event
 from uploader.domain.reasons import REASONS, Reason
 from uploader.domain.recording import State
 from uploader.errors import RowMoved, UsageError
-from uploader.ledger.attempts import watch_open
 from uploader.ledger.books import bump
-from uploader.ledger.changes import ANY_CLAIM, append, apply, change
+from uploader.ledger.changes import ANY_CLAIM, append, apply, change, watch_open
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.recordings import Filter
 from uploader.ledger.rows import RecordingRow, to_ms

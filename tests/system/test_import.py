@@ -220,7 +220,7 @@ def test_interrupted_while_following_the_daemon_goes_on(daemon, sandbox, archive
     following = spawn(running, "import", str(archive(30)))
     tools.wait_until(lambda: len(service.accepted()) >= 2, seconds=30, what="some to be sent")
     following.send_signal(signal.SIGTERM)
-    out, err = following.communicate(timeout=20)
+    _, err = following.communicate(timeout=20)
     assert following.returncode == 130
     assert "the daemon goes on" in err
     tools.wait_until(lambda: bodies(service) == expected(range(30)), seconds=30, what="the daemon to go on")

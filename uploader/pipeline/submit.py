@@ -36,6 +36,10 @@ TWIN_WAIT_MS = 60_000
 """A twin is woken when the other one is settled; this is for what nobody wakes."""
 
 
+_ANOTHER_TOKEN = frozenset({Cause.TOKEN, Cause.SCOPE, Cause.PLAN, Cause.FORBIDDEN})
+"""A token carries what the app was allowed when it was issued: what a person mends shows in the next one."""
+
+
 class Learner(Protocol):
     """What is told of each outcome: the governor."""
 
@@ -104,7 +108,7 @@ class Submission:
             token=token,
             idempotency_key=f"{row.id}-{row.copy}" if self._sending.idempotency_key else None,
         )
-        if outcome.cause is Cause.TOKEN:
+        if outcome.cause in _ANOTHER_TOKEN:
             self._tokens.reject(token)
         self._settle(attempt, row, outcome)
         return None

@@ -102,6 +102,7 @@ class Scanner:
                 return self._clock.monotonic() + self._rhythm.rescan_seconds
             self.look()
         except SourceUnavailable as error:
+            self.went_away()
             self._set_available(available=False, detail=str(error))
             self.first_scan_done.set()
             return self._clock.monotonic() + min(UNAVAILABLE_SECONDS, self._rhythm.rescan_seconds)
@@ -204,6 +205,9 @@ class Scanner:
         """Say whether only a full scan can tell what happened."""
         return False
 
+    def went_away(self) -> None:
+        """End what hears of changes: it would hear nothing of what is mounted or made in its place."""
+
     def look(self) -> None:
         """Look at what rang."""
 
@@ -251,6 +255,11 @@ class FolderScanner(Scanner):
         """End the watch."""
         if self._watch is not None:
             self._watch.stop()
+            self._watch = None
+
+    def went_away(self) -> None:
+        """End the watch; the scan that finds the folder again starts another."""
+        self.end()
 
     def lost_events(self) -> bool:
         """Heal the watch; say whether events were lost."""

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from uploader.settings.model import SourceSettings
@@ -71,8 +71,8 @@ class ImportOrder:
         source = {name: _as_written(getattr(self.source, name)) for name in names}
         return {
             "source": {name: value for name, value in source.items() if value is not None},
-            "since": self.since.isoformat() if self.since else None,
-            "until": self.until.isoformat() if self.until else None,
+            "since": self.since.astimezone(UTC).isoformat() if self.since else None,
+            "until": self.until.astimezone(UTC).isoformat() if self.until else None,
         }
 
     def _paths(self) -> list[str]:

@@ -146,6 +146,9 @@ class ZoomClient:
         if refusal is not None:
             if reply.status == 404 and refusal.cause is Cause.RECORDING:
                 return reply
+            if refusal.cause in {Cause.SCOPE, Cause.PLAN, Cause.FORBIDDEN}:
+                # A token carries what the app was allowed when it was issued: the next one may carry more.
+                self._tokens.reject(token)
             raise self._error(reply, refusal)
         if reply.status != 200:
             raise self._unavailable(reply, f"the service answered {reply.status}")

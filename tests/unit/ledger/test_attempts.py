@@ -489,3 +489,26 @@ def test_refusals_before_the_last_success_stand(kit):
     kit.submitted(b"good.wav")
     assert kit.ledger.recordings.forgive_refusals(at=kit.now) == 0
     assert kit.again(row).state is State.REFUSED
+
+
+def test_a_recording_that_keeps_its_place_for_an_open_attempt_can_still_turn_out_a_duplicate(kit):
+    """Its file was replaced by the very recording that another one is of."""
+    first = kit.clear(kit.unconfirmed(b"a.wav", content_id="c1", call_key="at:1"))
+    kit.ready(b"b.wav", content_id="c2", call_key="at:2")
+    kit.record(b"a.wav", version=2)
+    after = kit.understand(kit.again(first), content_id="c2", call_key="at:2")
+    assert after.state is State.DUPLICATE
+
+
+def test_while_an_attempt_is_open_its_duplicates_stay_out_then_are_judged_again(kit):
+    first = kit.clear(kit.unconfirmed(b"a.wav", content_id="c", call_key="at:1"))
+    second = kit.understand(kit.discover(b"b.wav"), content_id="c", call_key="at:1")
+    kit.apply(first, Event.FAULTED)
+    assert kit.again(second).state is State.DUPLICATE
+    (attempt,) = of(kit, first)
+    for _ in range(3):
+        due = of(kit, first)[0].recheck_at
+        kit.clock.advance((due - kit.now) / 1000)
+        kit.ledger.attempts.rechecked(attempt.n, at=kit.now)
+    assert of(kit, first)[0].open == 0
+    assert kit.again(second).state is State.DISCOVERED

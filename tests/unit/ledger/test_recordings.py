@@ -326,7 +326,7 @@ class Inside:
     def __init__(self, db):
         self.db = db
 
-    def write(self, work):
+    def write(self, work, *, redoable=False):
         return work(self.db)
 
 

@@ -266,13 +266,14 @@ def test_missing_scope_ends_with_4(daemon, sandbox, archive):
 
 def test_filters_limit_and_order_choose_what_is_sent(daemon, sandbox, archive):
     service = sandbox()
-    alone = daemon(service, **settings(run={"workers": 1}))
+    alone = daemon(service, **settings())
     folder = archive(10)
     done = alone.command("import", str(folder), "--json", "--limit", "4", "--order", "newest", "--name", "few")
     assert done.returncode == 0, done.stderr
     assert document(done)["discovered"] == 4
-    sent = sorted(service.accepted(), key=lambda one: one["accepted_at"])
-    assert [one["body"]["disposition"] for one in sent] == ["case 9", "case 8", "case 7", "case 6"]
+    assert bodies(service) == expected([9, 8, 7, 6])
+    names = [os.path.basename(os.fsdecode(row.location)) for row in alone.rows("import_n > 0")]
+    assert names == [f"call{number:03}.wav" for number in (9, 8, 7, 6)]
     window = ("--since", "2026-01-01T08:02:00Z", "--until", "2026-01-01T08:05:00Z")
     more = alone.command("import", str(folder), "--json", *window)
     assert more.returncode == 0, more.stderr
@@ -342,3 +343,23 @@ def test_wait_analyzed_ends_when_all_analyses_were_seen(daemon, sandbox, archive
     done = alone.command("import", str(archive(3)), "--wait", "analyzed", "--json", seconds=60)
     assert done.returncode == 0, done.stderr
     assert document(done)["analyzed"] == 3
+
+
+def test_prefix_of_a_bucket_is_sent_in_place(daemon, sandbox, archive, s3_http):
+    service, bucket = sandbox(), s3_http.make_bucket()
+    source = {"name": "arch", "type": "s3", "bucket": bucket, "endpoint_url": s3_http.endpoint_url, "enabled": False}
+    alone = daemon(service, **settings(sources=[source | {"region": "us-east-1"}]))
+    folder = archive(6)
+    for path in folder.rglob("*.*"):
+        key = f"old/{path.relative_to(folder)}"
+        s3_http.client().put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
+    s3_http.client().put_object(Bucket=bucket, Key="new/other.wav", Body=b"x")
+    environ = s3_http.admin.environment()
+    rehearsed = alone.command("import", f"s3://{bucket}/old/", "--dry-run", "--json", **environ)
+    assert document(rehearsed)["would_send"] == 6, rehearsed.stderr
+    done = alone.command("import", f"s3://{bucket}/old/", "--json", **environ)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert document(done)["submitted"] == 6
+    assert bodies(service) == expected(range(6))
+    refused = alone.command("import", f"s3://{bucket}/", "--json", AWS_ACCESS_KEY_ID="no", AWS_SECRET_ACCESS_KEY="no")
+    assert refused.returncode == 4, refused.stderr

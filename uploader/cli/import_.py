@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import click
 
 from uploader.cli.common import Context, common_options
 from uploader.cli.filters import Moment
-from uploader.errors import UsageError
+from uploader.errors import ConfigurationError, Problem, UsageError
 from uploader.service.imports.finding import Order
 from uploader.service.imports.watch import Wait
 
@@ -126,7 +126,17 @@ def _source(settings: Settings, name: str | None, targets: Targets, options: dic
         base = found
     changes = {key: options[key] for key in _CHANGES if options[key] is not None}
     changes |= {key: _words(options[key]) for key in _LISTS if options[key]}
-    return changed_source(base, _place(settings, base, targets.bucket) | changes)
+    try:
+        return changed_source(base, _place(settings, base, targets.bucket) | changes)
+    except ConfigurationError as exc:
+        raise ConfigurationError(
+            "the settings of this import have a mistake", problems=tuple(_named_as_given(p) for p in exc.problems)
+        ) from None
+
+
+def _named_as_given(problem: Problem) -> Problem:
+    key = problem.field.removeprefix("sources.").partition(".")[2].partition(".")[0]
+    return replace(problem, field=f"--{key.replace('_', '-')}") if key in {*_CHANGES, *_LISTS} else problem
 
 
 def _words(values: tuple[str, ...]) -> tuple[str, ...]:

@@ -183,10 +183,10 @@ def hindrance_of(look: Look, *, unreachable: str = "") -> str:
 
 
 def _gate(gate: GateRow) -> str:
-    again = ""
     if gate.reason == Why.DAILY_LIMIT and gate.probe_at is not None:
-        again = f" It goes on at {human_time(datetime.fromtimestamp(gate.probe_at / 1000, UTC))}."
-    return f"Waiting: {gate.message}; {gate.hint}.{again}"
+        again = human_time(datetime.fromtimestamp(gate.probe_at / 1000, UTC))
+        return f"Waiting: {gate.message}. It goes on at {again}."
+    return f"Waiting: {gate.message}; {gate.hint}."
 
 
 def _new_bar(*, color: bool) -> Progress:

@@ -11,6 +11,8 @@ FAILURES_TO_CLOSE = 3
 """So many transport failures or 5xx in a row close a gate."""
 REFUSALS_TO_CLOSE = 5
 """So many equal definite refusals of different recordings, with no success between, do."""
+REJECTIONS_TO_CLOSE = 10
+"""So many rejected tokens in a row, a fresh one each time: more than the requests that one old token may spoil."""
 
 
 class GateName(StrEnum):
@@ -86,9 +88,10 @@ _BY_CAUSE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What came in a row: failures of the service, and equal refusals of different recordings."""
+    """What came in a row: failures of the service, rejected tokens, and equal refusals of different recordings."""
 
     failures: int = 0
+    rejections: int = 0
     refusal: tuple[int | None, int | None, str] | None = None
     refused: frozenset[int] = frozenset()
 
@@ -99,6 +102,11 @@ def after(run: Run, outcome: Outcome, recording_n: int) -> tuple[Run, Why | None
         return Run(), None
     if outcome.cause in _BY_CAUSE:
         return run, _BY_CAUSE[outcome.cause]
+    if outcome.cause is Cause.TOKEN:
+        rejections = run.rejections + 1
+        why = Why.CREDENTIALS if rejections >= REJECTIONS_TO_CLOSE else None
+        return replace(run, failures=0, rejections=rejections), why
+    run = replace(run, rejections=0)
     if outcome.cause in {Cause.TRANSPORT, Cause.SERVER}:
         failures = run.failures + 1
         why = Why.UNREACHABLE if outcome.cause is Cause.TRANSPORT else Why.SERVER_ERRORS

@@ -168,21 +168,20 @@ def decide(case: Open, look: Look, echo: Echo) -> Decision:
     """Decide what becomes of a recording whose request has an unknown outcome (contract, promise 2).
 
     Adoption needs two complete passes that agree, but no proof: a finding is a finding. A repeat needs the
-    passes, the proof, the wait, no sign of acceptance, and nothing listed that resembles it.
+    passes, the proof, the wait, no sign of acceptance, and nothing listed that resembles it. Before the
+    wait is over nothing is held for good: what is listed by then may decide it.
     """
     first = candidates(case, look.first, look, echo)
     second = candidates(case, look.second, look, echo)
     sure = look.complete and same_candidates(first, second)
     if sure and len(second) == 1 and _surely(case, second[0], look, echo):
         return Decision(kind=Kind.ADOPT, interaction_id=second[0].interaction_id)
-    if not sure and not look.waited:
+    if not look.waited:
         return _hold(Reason.LOOKING, (*first, *second))
     wide = candidates(case, (*look.first, *look.second), look, echo, partial(resembles, since=case.since))
     if wide:
         several = len({one.interaction_id for one in (*first, *second)}) > 1
         return _hold(Reason.SEVERAL_CANDIDATES if several else Reason.RESEMBLES, wide)
-    if not look.waited:
-        return _hold(Reason.LOOKING)
     if case.fetched_to_end:
         return _hold(Reason.FETCHED_UNLISTED)
     if sure and look.proof:
@@ -196,8 +195,15 @@ def _hold(reason: Reason, listed: Iterable[Listed] = ()) -> Decision:
 
 
 def _surely(case: Open, listed: Listed, look: Look, echo: Echo) -> bool:
-    contested = any(_contends(rival, listed, look, echo) for rival in look.rivals)
-    return not contested and is_(case.sent, listed, echo)
+    """Say whether the only candidate is this recording's: uncontested, or by the evidence of who was fetched.
+
+    A recording that was fetched to its end has an interaction. Where the listing would show it for
+    certain and shows only one, that is it: an older request of a twin would have made a second one.
+    """
+    contending = [rival for rival in look.rivals if _contends(rival, listed, look, echo)]
+    certain = case.fetched_to_end and look.waited and look.proof
+    uncontested = not contending or (certain and not any(rival.fetched_to_end for rival in contending))
+    return uncontested and is_(case.sent, listed, echo)
 
 
 def _contends(rival: Open, listed: Listed, look: Look, echo: Echo) -> bool:

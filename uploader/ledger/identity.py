@@ -73,6 +73,9 @@ def _make_ready(db: Database, row: RecordingRow, identity: Identity, contents: C
             same_call_exists=other is not None and not row.same_call_ok,
             same_call=identity.same_call,
         )
+    if verdict is not Verdict.NEW and changes.has_open_attempt(db, row):
+        # It goes on keeping the place of what was sent.
+        del known["content_id"], known["call_key"]
     if verdict is Verdict.NEW:
         changes.apply(
             db, row, Event.UNDERSTOOD, at=at, claim=row.claimed, claimed=row.claimed, claims=1, duplicate_of=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 VANISHED_AFTER = timedelta(days=1)
 """A file that is gone may come back: a share that was remounted, a tool that replaces by renaming."""
 _LOOK_AGAIN_MS = 60 * 60 * 1000
+_GONE = "the file is not there just now; it is given a day to come back"
 _SHORTEST_WAIT_MS = 20
 _NS_PER_MS = 1_000_000
 _IMPORT_LOOKS = 3
@@ -68,8 +70,10 @@ class Intake:
         rest = settling.judge(row.stamp, stamp, rested_seconds=rested, settle_seconds=spec.settle_seconds)
         if rest.rests and stamp == row.stamp:
             return True
-        changed = {} if stamp == row.stamp else _stamped(stamp, now)
-        due = now + max(_SHORTEST_WAIT_MS if changed else 0, int(rest.wait_seconds * 1000))
+        changed: dict[str, Any] = {} if stamp == row.stamp else _stamped(stamp, now)
+        if row.reason_code == Reason.FILE_VANISHED:
+            changed |= {"reason_code": None, "reason": None}
+        due = now + max(_SHORTEST_WAIT_MS if stamp != row.stamp else 0, int(rest.wait_seconds * 1000))
         self._ledger.recordings.release(row, due_at=due, **changed)
         return False
 
@@ -84,11 +88,13 @@ class Intake:
 
     def _vanished(self, row: RecordingRow, spec: SourceSpec) -> None:
         now = self._now()
-        since = now - row.stamped_at
-        if spec.is_import or since >= VANISHED_AFTER // timedelta(milliseconds=1):
+        known = row.reason_code == Reason.FILE_VANISHED
+        if spec.is_import or (known and now - row.stamped_at >= VANISHED_AFTER // timedelta(milliseconds=1)):
             self._quarantine(row, Reason.FILE_VANISHED, REASONS[Reason.FILE_VANISHED][0])
-        else:
-            self._ledger.recordings.release(row, due_at=now + _LOOK_AGAIN_MS)
+            return
+        # From now on `stamped_at` is when it was first missed.
+        since = {} if known else {"stamped_at": now, "reason_code": Reason.FILE_VANISHED.value, "reason": _GONE}
+        self._ledger.recordings.release(row, due_at=now + _LOOK_AGAIN_MS, **since)
 
     def _judge(self, row: RecordingRow, spec: SourceSpec, place: Place, found: Understanding) -> RecordingRow | None:
         if found.waits and not spec.is_import and self._waits_on(row, spec, found.waits):

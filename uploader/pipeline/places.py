@@ -72,7 +72,7 @@ class FolderPlace:
                 raise _unreadable(error) from error
             check_root(self._root_of(location))
             return None
-        if os.path.islink(location) and not self._holds(location):  # noqa: PTH114
+        if not self._holds(location):
             raise RecordingFault(REASONS[Reason.FILE_OUTSIDE][0], code=Reason.FILE_OUTSIDE)
         return stamp_of(stat)
 
@@ -87,7 +87,7 @@ class FolderPlace:
         """Return up to `limit` + 1 bytes of the sidecar and its mtime in ns."""
         path = os.path.join(os.path.dirname(location), name)  # noqa: PTH118, PTH120 (names are bytes)
         try:
-            if os.path.islink(path) and not self._holds(path):  # noqa: PTH114
+            if not self._holds(path):
                 raise RecordingFault("the sidecar is a link that leads out of the source", code=Reason.FILE_OUTSIDE)
             return read_small(path, limit=limit), os.stat(path).st_mtime_ns  # noqa: PTH116
         except OSError as error:
@@ -115,6 +115,7 @@ class FolderPlace:
         return None if digest is None else (f"sha256:{digest.hex()}", digest)
 
     def _holds(self, path: bytes) -> bool:
+        """Say whether a path leads to what is in the source: any folder of it may have become a link."""
         return any(is_inside(root, path) for root in self._roots)
 
     def _root_of(self, location: bytes) -> bytes:
@@ -205,7 +206,9 @@ class FolderNames:
         with self._lock:
             names = self._names(folder)
         start = bisect_left(names, prefix)
-        end = bisect_left(names, prefix + b"\xff", lo=start)
+        end = start
+        while end < len(names) and names[end].startswith(prefix):
+            end += 1
         found = names[start:end]
         stem = prefix.removesuffix(b".")
         at = bisect_left(names, stem)

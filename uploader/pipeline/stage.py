@@ -48,8 +48,8 @@ class BuiltinStager:
         return json.dumps({"extension": true_extension(media_from_json(row.media or "{}"))})
 
     def needs_renewal(self, row: RecordingRow) -> bool:
-        """Every attempt has a URL of its own."""
-        return False
+        """Every attempt has a URL of its own; what was staged elsewhere, before the settings changed, has none here."""
+        return "extension" not in json.loads(row.staged or "{}")
 
     def url(self, row: RecordingRow, *, attempt: int) -> str:
         """Sign the path of this attempt."""
@@ -83,16 +83,17 @@ class BucketStager:
         return json.dumps(asdict(staged) | {"generation": row.attempts})
 
     def needs_renewal(self, row: RecordingRow) -> bool:
-        """Say whether what is staged was given out by an attempt before."""
-        return bool(row.cleared and row.staged) and json.loads(row.staged or "{}")["generation"] != row.attempts
+        """Say whether what is staged was given out by an attempt before, or lies elsewhere."""
+        staged = json.loads(row.staged or "{}")
+        return "key" not in staged or bool(row.cleared and staged["generation"] != row.attempts)
 
     def url(self, row: RecordingRow, *, attempt: int) -> str:
         """Sign for the copy."""
         return self._stager.url(_object(row), lifetime_seconds=self._lifetime_seconds).url
 
     def remove(self, row: RecordingRow) -> None:
-        """Delete the copy. Whether another recording shares it is the caller's to know."""
-        if row.staged:
+        """Delete the copy, if it is one. Whether another recording shares it is the caller's to know."""
+        if "key" in json.loads(row.staged or "{}"):
             self._stager.remove(_object(row))
 
 

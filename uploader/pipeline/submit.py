@@ -43,7 +43,11 @@ _ANOTHER_TOKEN = frozenset({Cause.TOKEN, Cause.SCOPE, Cause.PLAN, Cause.FORBIDDE
 class Learner(Protocol):
     """What is told of each outcome: the governor."""
 
-    def saw_submission(self, outcome: Outcome, recording_n: int) -> Why | None:
+    @property
+    def submits(self) -> bool:
+        """Whether the gate of submissions is open."""
+
+    def saw_submission(self, outcome: Outcome, recording_n: int, *, is_probe: bool) -> Why | None:
         """Learn from an outcome; return why the submit gate closed, if it did."""
 
     def day(self) -> str:
@@ -82,9 +86,10 @@ class Submission:
         self._clock = clock
         self._sending = sending
 
-    def step(self, row: RecordingRow, place: Place, stager: Stager) -> RecordingRow | None:
+    def step(self, row: RecordingRow, place: Place, stager: Stager, *, is_probe: bool = False) -> RecordingRow | None:
         """Send one claimed, staged row. Returns it when it must be staged anew, else None.
 
+        `is_probe`: it tries a closed gate.
         Raises RowMoved, and before the intent is written ServiceRefusal, TokenUnavailable, RateLimited,
         and what place and stager raise.
         """
@@ -110,7 +115,7 @@ class Submission:
         )
         if outcome.cause in _ANOTHER_TOKEN:
             self._tokens.reject(token)
-        self._settle(attempt, row, outcome)
+        self._settle(attempt, row, outcome, is_probe=is_probe)
         return None
 
     def _now(self) -> int:
@@ -158,13 +163,13 @@ class Submission:
             self._ledger.recordings.release(row, due_at=self._now() + TWIN_WAIT_MS, **why)
             log.info("recording.waits_for_twin", id=row.id)
 
-    def _settle(self, attempt: AttemptRow, row: RecordingRow, outcome: Outcome) -> None:
-        closed = self._governor.saw_submission(outcome, row.n)
+    def _settle(self, attempt: AttemptRow, row: RecordingRow, outcome: Outcome, *, is_probe: bool) -> None:
+        closed = self._governor.saw_submission(outcome, row.n, is_probe=is_probe)
         after = self._ledger.attempts.finish(
             attempt.n,
             outcome,
             at=self._now(),
-            refusal=self._refusal(row, outcome, closed),
+            refusal=self._refusal(row, outcome),
             track_at=self._now() + int(self._sending.poll_seconds * 1000),
         )
         level = log.info if outcome.kind is Kind.ACCEPTED else log.warning
@@ -181,9 +186,12 @@ class Submission:
         if closed is Why.EQUAL_REFUSALS:
             self._take_back(row)
 
-    def _refusal(self, row: RecordingRow, outcome: Outcome, closed: Why | None) -> Refusal:
-        """Decide when a recording goes again whose request created nothing, or that it does not."""
-        own = outcome.cause is Cause.RECORDING and closed is None
+    def _refusal(self, row: RecordingRow, outcome: Outcome) -> Refusal:
+        """Decide when a recording goes again whose request created nothing, or that it does not.
+
+        While the gate is closed nothing counts as a recording's own fault.
+        """
+        own = outcome.cause is Cause.RECORDING and self._governor.submits
         if own and row.faults + 1 >= self._sending.attempts:
             return Refusal(due_at=None, at_fault=True, final=True, reason=outcome.message)
         waits = own or outcome.cause is Cause.TRANSPORT

@@ -68,6 +68,8 @@ class HttpClient:
         # httpcore writes the headers of answers into debug logs
         logging.getLogger("httpcore").setLevel(logging.WARNING)
         self._ssl = ssl.create_default_context()
+        # Debian's Python takes a connection that was cut for the end of an answer
+        self._ssl.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
         self._max_connections = max_connections
         self._keepalive_expiry_seconds = keepalive_expiry_seconds
         self._network = Network()

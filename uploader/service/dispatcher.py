@@ -15,7 +15,7 @@ from uploader.domain.recording import State
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import RecordingRow, to_ms
 from uploader.platform.clock import Clock
-from uploader.service.line import Line
+from uploader.service.line import Admission, Line
 
 log = structlog.get_logger()
 
@@ -25,7 +25,7 @@ LONGEST_WAIT_SECONDS = 0.5
 """How late a command beside the daemon may be heard at most."""
 SHORTEST_WAIT_SECONDS = 0.002
 
-Parcel = tuple[RecordingRow, bool]
+Parcel = tuple[RecordingRow, Admission | None]
 
 
 class Dispatcher:
@@ -88,9 +88,9 @@ class Dispatcher:
     def work(self) -> None:
         """Be a worker: carry what is fed until told to end."""
         while (parcel := self._parcels.get()) is not None:
-            row, admitted = parcel
+            row, admission = parcel
             try:
-                self._line.carry(row, admitted=admitted)
+                self._line.carry(row, admission=admission)
             finally:
                 with self._busy_lock:
                     self._busy -= 1
@@ -118,13 +118,16 @@ class Dispatcher:
         fed = 0
         while fed < room:
             due = self._ledger.recordings.next_due(SUBMIT, import_n=self._import_n)
-            if due is None or due > now or not self._line.admits():
+            if due is None or due > now:
+                break
+            admission = self._line.admits()
+            if admission is None:
                 break
             rows = self._ledger.recordings.claim(SUBMIT, limit=1, now=now, import_n=self._import_n)
             if not rows:
-                self._line.give_back()
+                self._line.give_back(admission)
                 break
-            self._put(rows[0], admitted=True)
+            self._put(rows[0], admission)
             fed += 1
         return fed
 
@@ -134,13 +137,13 @@ class Dispatcher:
             return 0
         rows = self._ledger.recordings.claim(PREPARE, limit=room, now=now, import_n=self._import_n)
         for row in rows:
-            self._put(row, admitted=False)
+            self._put(row, None)
         return len(rows)
 
-    def _put(self, row: RecordingRow, *, admitted: bool) -> None:
+    def _put(self, row: RecordingRow, admission: Admission | None) -> None:
         with self._busy_lock:
             self._busy += 1
-        self._parcels.put((row, admitted))
+        self._parcels.put((row, admission))
 
     def _wait_seconds(self) -> float:
         now = to_ms(self._clock.now())

@@ -59,13 +59,13 @@ class Prober:
             if self._selftest():
                 store.passed()
             else:
-                store.close(Why.PUBLIC_URL)
+                store.close(Why.PUBLIC_URL, by_probe=True)
 
     def _probe_token(self) -> None:
         try:
             self._tokens.token()
         except UploaderError as error:
-            self._governor.saw_refusal(error)
+            self._governor.saw_refusal(error, probed=GateName.TOKEN)
         else:
             self._governor.gates[GateName.TOKEN].passed()
 
@@ -81,7 +81,7 @@ class Prober:
             # The API answers for itself again; whether it takes submissions only one of them shows.
             gate.passed()
         except UploaderError:
-            gate.close(why or Why.UNREACHABLE)
+            gate.close(why or Why.UNREACHABLE, by_probe=True)
         else:
             gate.passed()
 

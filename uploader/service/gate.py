@@ -47,7 +47,10 @@ class Gate:
             return self._probing
 
     def admits_probe(self) -> bool:
-        """Take the one place of a probe, if the time for it has come; `passed` or `close` ends it."""
+        """Take the one place of a probe, if the time for it has come.
+
+        `passed`, `close` by the probe, or `probe_undecided` gives it back.
+        """
         with self._lock:
             due = self._row.probe_at is not None and to_ms(self._clock.now()) >= self._row.probe_at
             if self._row.reason is None or self._probing or not due:
@@ -67,14 +70,15 @@ class Gate:
                 return None
             return max(0.0, (from_ms(self._row.probe_at) - self._clock.now()).total_seconds())
 
-    def close(self, why: Why, *, message: str = "", until: datetime | None = None) -> None:
-        """Close it, or keep it closed after a probe that failed; the waits grow."""
+    def close(self, why: Why, *, message: str = "", until: datetime | None = None, by_probe: bool = False) -> None:
+        """Close it, or keep it closed after a probe that failed (`by_probe`): only then the waits grow."""
         with self._lock:
-            was_probe, self._probing = self._probing, False
-            if self._row.reason == why.value and not was_probe and until is None:
+            if by_probe:
+                self._probing = False
+            elif self._row.reason == why.value and until is None:
                 return  # said by a request that was under way when it closed
             now = self._clock.now()
-            failures = self._row.failures + 1 if was_probe else 1
+            failures = self._row.failures + 1 if by_probe else 1
             wait = next_delay(self._policy, failures, random()) if until is None else max(until - now, timedelta(0))
             sentence, hint = SENTENCES[why]
             was_open = self._row.reason is None

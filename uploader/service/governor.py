@@ -76,7 +76,12 @@ class Governor:
         """Return when the day's budget is whole again."""
         return budget.resets_at(self._clock.now())
 
-    def saw_submission(self, outcome: Outcome, recording_n: int) -> Why | None:
+    @property
+    def submits(self) -> bool:
+        """Whether the gate of submissions is open."""
+        return self.gates[GateName.SUBMIT].is_open
+
+    def saw_submission(self, outcome: Outcome, recording_n: int, *, is_probe: bool) -> Why | None:
         """Learn from an outcome; return why the submit gate closed, if it did."""
         gate = self.gates[GateName.SUBMIT]
         with self._lock:
@@ -89,22 +94,23 @@ class Governor:
                 self._slow_submissions(outcome.retry_at)
         if why is not None:
             until = outcome.retry_at or (self.resets_at() if why is Why.DAILY_LIMIT else None)
-            gate.close(why, until=until)
+            gate.close(why, until=until, by_probe=is_probe)
         elif outcome.kind is Kind.ACCEPTED:
             gate.passed()
-        else:
+        elif is_probe:
             self._undecided(gate, outcome)
         return why
 
-    def _undecided(self, gate: Gate, outcome: Outcome) -> None:
+    @staticmethod
+    def _undecided(gate: Gate, outcome: Outcome) -> None:
         """A probe that met something else: what it was probed for keeps the gate closed."""
         still = gate.why
-        if still is None or not gate.is_probing:
-            return
-        if outcome.cause is Cause.RECORDING and still is not Why.EQUAL_REFUSALS:
+        if still is None:
+            gate.probe_undecided()
+        elif outcome.cause is Cause.RECORDING and still is not Why.EQUAL_REFUSALS:
             gate.passed()  # the account is let in again; this recording has a fault of its own
         else:
-            gate.close(still)
+            gate.close(still, by_probe=True)
 
     def _slow_submissions(self, retry_at: datetime | None) -> None:
         pause = rate.CALM_SECONDS
@@ -124,18 +130,28 @@ class Governor:
                     pause = min(MAX_PAUSE_SECONDS, max(0.0, left))
                 self._read_pace = rate.slow_down(self._read_pace, self._clock.monotonic(), pause_seconds=pause)
 
-    def saw_refusal(self, error: UploaderError) -> None:
-        """Close the gate of the service that refused or cannot be reached."""
-        if isinstance(error, ServiceRefusal):
-            why = Why(error.reason)
-            store = why.value.startswith("store_")
-            name = GateName.STORE if store else GateName.TOKEN if why is Why.CREDENTIALS else GateName.SUBMIT
-            self.gates[name].close(why)
-        elif isinstance(error, StoreUnavailable):
-            self.gates[GateName.STORE].close(Why.STORE_UNREACHABLE)
-        elif isinstance(error, TokenUnavailable):
-            self.gates[GateName.TOKEN].close(Why.UNREACHABLE, message="the token endpoint cannot be reached")
-        elif isinstance(error, RateLimited):
-            self.gates[GateName.TOKEN].close(
-                Why.UNREACHABLE, message="the token endpoint asks us to wait", until=error.until
-            )
+    def saw_refusal(self, error: UploaderError, *, probed: GateName | None = None) -> None:
+        """Close the gate of the service that refused or cannot be reached; `probed` is the one that was tried."""
+        found = _gate_of(error)
+        if found is None:
+            return
+        name, why, message = found
+        until = error.until if isinstance(error, RateLimited) else None
+        self.gates[name].close(why, message=message, until=until, by_probe=probed is name)
+        if probed is not None and probed is not name:
+            self.gates[probed].passed()  # what was probed has answered; it is another that refuses
+
+
+def _gate_of(error: UploaderError) -> tuple[GateName, Why, str] | None:
+    """Return the gate that an error closes, why, and the sentence where the reason's own does not say it."""
+    if isinstance(error, ServiceRefusal):
+        why = Why(error.reason)
+        store = why.value.startswith("store_")
+        return GateName.STORE if store else GateName.TOKEN if why is Why.CREDENTIALS else GateName.SUBMIT, why, ""
+    if isinstance(error, StoreUnavailable):
+        return GateName.STORE, Why.STORE_UNREACHABLE, ""
+    if isinstance(error, TokenUnavailable):
+        return GateName.TOKEN, Why.UNREACHABLE, "the token endpoint cannot be reached"
+    if isinstance(error, RateLimited):
+        return GateName.TOKEN, Why.UNREACHABLE, "the token endpoint asks us to wait"
+    return None

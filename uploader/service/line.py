@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 
 import structlog
 
@@ -46,6 +47,24 @@ class Route:
     stager: Stager
 
 
+class Admission(Enum):
+    """By what right a staged recording goes on."""
+
+    FREELY = auto()
+    PROBE = auto()
+    """As the one that tries the closed gate of submissions."""
+    STORE_PROBE = auto()
+    """As the one that tries the closed gate of the store: it is staged anew."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Hand:
+    """What a worker holds: a row as it is now, and the place taken for it."""
+
+    row: RecordingRow
+    admission: Admission | None
+
+
 Routes = Callable[[RecordingRow], Route | None]
 """Finds the route of a recording; None when its source is no longer configured."""
 
@@ -70,25 +89,39 @@ class Line:
         self._routes = routes
         self._clock = clock
 
-    def admits(self) -> bool:
+    def admits(self) -> Admission | None:
         """Take a place for one submission, if gates, budget and pace let one go now."""
-        if not self._gates_admit():
-            return False
+        admission = self._gates_admit()
+        if admission is None or admission is Admission.STORE_PROBE:
+            return admission
         if self._governor.left_today() == 0:
-            self._governor.gates[GateName.SUBMIT].close(Why.DAILY_LIMIT, until=self._governor.resets_at())
-            return False
-        return self._governor.submission_wait() == 0
+            self._governor.gates[GateName.SUBMIT].close(
+                Why.DAILY_LIMIT, until=self._governor.resets_at(), by_probe=admission is Admission.PROBE
+            )
+            return None
+        if self._governor.submission_wait() > 0:
+            self.give_back(admission)
+            return None
+        return admission
 
-    def _gates_admit(self) -> bool:
-        """Whether all gates are open, or the one place of a probe by sending could be taken."""
+    def _gates_admit(self) -> Admission | None:
+        """Say whether all gates are open, or the one place of a probe by a staged recording could be taken."""
         gates = self._governor.gates
-        if not (gates[GateName.TOKEN].is_open and gates[GateName.STORE].is_open):
-            return False
-        return gates[GateName.SUBMIT].is_open or gates[GateName.SUBMIT].admits_probe_by_sending()
+        store, submit = gates[GateName.STORE], gates[GateName.SUBMIT]
+        if not gates[GateName.TOKEN].is_open:
+            return None
+        if not store.is_open:
+            return Admission.STORE_PROBE if store.why is not Why.PUBLIC_URL and store.admits_probe() else None
+        if submit.is_open:
+            return Admission.FREELY
+        return Admission.PROBE if submit.admits_probe_by_sending() else None
 
-    def give_back(self) -> None:
-        """Give back the place of a submission that was not needed after all."""
-        self._governor.gates[GateName.SUBMIT].probe_undecided()
+    def give_back(self, admission: Admission | None) -> None:
+        """Give back the place of a submission that came to no outcome; one that did has none any more."""
+        if admission is Admission.PROBE:
+            self._governor.gates[GateName.SUBMIT].probe_undecided()
+        elif admission is Admission.STORE_PROBE:
+            self._governor.gates[GateName.STORE].probe_undecided()
 
     def seconds_to_place(self) -> float:
         """Return how long until `admits` may say yes."""
@@ -98,65 +131,78 @@ class Line:
             return max(0.05, *(seconds or 0.0 for seconds in closed))
         return self._governor.seconds_to_submission()
 
-    def carry(self, row: RecordingRow, *, admitted: bool) -> None:
+    def carry(self, row: RecordingRow, *, admission: Admission | None) -> None:
         """Take one claimed row as far as it goes; it is released or moved when this returns.
 
-        `admitted`: a place for its submission is taken already.
+        `admission`: the place for its submission that is taken already.
         """
-        route = self._routes(row)
-        if route is None:
-            self._release(row, delay_ms=_UNAVAILABLE_MS)
-            return
-        held, was_admitted = row, admitted
+        hand = _Hand(row=row, admission=admission)
         try:
-            current: RecordingRow | None = row
-            while current is not None:
-                held = current
-                current, admitted = self._step(current, route, admitted)
-                was_admitted = was_admitted or admitted
+            self._go(hand)
         except RowMoved:
             log.debug("recording.moved", id=row.id)
         except RecordingFault as fault:
-            self._fault(held, fault)
+            self._fault(hand.row, fault)
         except SourceUnavailable:
-            self._release(held, delay_ms=_UNAVAILABLE_MS)
+            self._release(hand.row, delay_ms=_UNAVAILABLE_MS)
         except (ServiceRefusal, StoreUnavailable, TokenUnavailable, RateLimited) as error:
             self._governor.saw_refusal(error)
             log.warning("recording.waits_for_gate", id=row.id, error=type(error).__name__)
-            self._release(held, delay_ms=_SOON_MS)
+            self._release(hand.row, delay_ms=_SOON_MS)
         finally:
-            # A probe that came to no outcome gives its place back; to one that did this does nothing.
-            if was_admitted:
-                self._governor.gates[GateName.SUBMIT].probe_undecided()
+            self.give_back(hand.admission)
 
-    def _step(self, row: RecordingRow, route: Route, admitted: bool) -> tuple[RecordingRow | None, bool]:  # noqa: FBT001 (private)
+    def _go(self, hand: _Hand) -> None:
+        route = self._routes(hand.row)
+        if route is None:
+            self._release(hand.row, delay_ms=_UNAVAILABLE_MS)
+            return
+        current: RecordingRow | None = hand.row
+        while current is not None:
+            hand.row = current
+            current = self._step(hand, route)
+
+    def _step(self, hand: _Hand, route: Route) -> RecordingRow | None:
+        row = hand.row
         if row.state is State.DISCOVERED:
-            return self._intake.step(row, route.spec, route.place), admitted
+            return self._intake.step(row, route.spec, route.place)
         if row.state is State.READY:
-            return self._stage(row, route), admitted
-        if not admitted and not self._may_go_on(row):
+            return self._stage(hand, route)
+        if hand.admission is Admission.STORE_PROBE:
+            return self._ledger.recordings.apply(
+                row, Event.UNSTAGED, at=self._now(), claimed=row.claimed, detail="staged anew to try the store"
+            )
+        if hand.admission is None:
+            hand.admission = self._may_go_on(row)
+        if hand.admission is None or hand.admission is Admission.STORE_PROBE:
             self._release(row, delay_ms=0)
-            return None, False
-        return self._submission.step(row, route.place, route.stager), True
+            return None
+        return self._submission.step(row, route.place, route.stager, is_probe=hand.admission is Admission.PROBE)
 
-    def _may_go_on(self, row: RecordingRow) -> bool:
-        """Whether this row may take a place at once: back-fill only when no live recording waits for one."""
+    def _may_go_on(self, row: RecordingRow) -> Admission | None:
+        """Let this row take a place at once: back-fill only when no live recording waits for one."""
         if row.lane > 0 and self._ledger.recordings.is_live_waiting(now=self._now()):
-            return False
+            return None
         return self.admits()
 
-    def _stage(self, row: RecordingRow, route: Route) -> RecordingRow | None:
-        gate = self._governor.gates[GateName.STORE]
-        if not gate.is_open and not gate.admits_probe():
-            self._release(row, delay_ms=_SOON_MS)
-            return None
+    def _stage(self, hand: _Hand, route: Route) -> RecordingRow | None:
+        """Stage it; when the store's gate is closed, only as its probe. `public_url` has a probe of its own."""
+        row, gate = hand.row, self._governor.gates[GateName.STORE]
+        is_shut = gate.why not in {None, Why.PUBLIC_URL}
+        if is_shut and hand.admission is not Admission.STORE_PROBE:
+            if not gate.admits_probe():
+                self._release(row, delay_ms=_SOON_MS)
+                return None
+            self.give_back(hand.admission)
+            hand.admission = Admission.STORE_PROBE
         try:
             staged = route.stager.stage(row)
-        except BaseException:
-            gate.probe_undecided()
+        except (ServiceRefusal, StoreUnavailable) as error:
+            self._governor.saw_refusal(error, probed=GateName.STORE if is_shut else None)
             raise
-        if gate.why is not Why.PUBLIC_URL:
+        if is_shut:
             gate.passed()
+            hand.admission = None
         return self._ledger.recordings.apply(row, Event.STAGED, at=self._now(), staged=staged, claimed=row.claimed)
 
     def _fault(self, row: RecordingRow, fault: RecordingFault) -> None:

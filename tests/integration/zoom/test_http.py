@@ -273,6 +273,24 @@ def test_tls_answer_cut_without_a_farewell_is_no_answer(trusted, serve, server_t
     assert fails(make_client(), serve(handler, tls=server_tls()).url) == (Phase.READ, Kind.CLOSED, True)
 
 
+def test_a_cut_is_seen_even_if_the_systems_python_lets_it_pass(
+    trusted, serve, server_tls, make_client, fails, monkeypatch
+):
+    strict = ssl.create_default_context
+
+    def lenient(*args, **more):
+        context = strict(*args, **more)
+        context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
+        return context
+
+    def handler(connection):
+        connection.request()
+        connection.sock.sendall(b"HTTP/1.1 201 Created\r\n\r\n{}")
+
+    monkeypatch.setattr(ssl, "create_default_context", lenient)
+    assert fails(make_client(), serve(handler, tls=server_tls()).url) == (Phase.READ, Kind.CLOSED, True)
+
+
 # proxies
 
 

@@ -212,6 +212,33 @@ def test_what_could_be_another_open_recordings_is_adopted_by_neither():
     assert decide(CASE, looking(shown(), rivals=[fewer]), ALL) == hold(Reason.RESEMBLES, "i1")
 
 
+FETCHED = replace(CASE, fetched_to_end=True)
+TWIN = Open(sent=SENT, since=SINCE)
+
+
+def test_of_twins_the_one_that_was_fetched_has_made_the_only_one_that_is_listed():
+    assert decide(FETCHED, looking(shown(), rivals=[TWIN]), ALL) == ADOPT
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        looking(shown(), rivals=[replace(TWIN, fetched_to_end=True)]),
+        looking(shown(), rivals=[TWIN], proof=False),
+        looking(shown(), rivals=[TWIN], complete=False),
+        looking(shown(), shown(interaction_id="i2"), rivals=[TWIN]),
+        looking(shown(direction=None), rivals=[TWIN]),
+    ],
+    ids=["both-fetched", "no-proof", "incomplete", "two-listed", "not-surely"],
+)
+def test_of_twins_the_one_that_was_fetched_is_held_while_its_own_may_be_another(look):
+    assert decide(FETCHED, look, ALL).kind is Kind.HOLD
+
+
+def test_what_resembles_before_the_wait_is_over_is_looked_at_again_soon():
+    assert decide(CASE, looking(shown(), rivals=[TWIN], waited=False), ALL) == hold(Reason.LOOKING, "i1")
+
+
 @pytest.mark.parametrize(
     "rival",
     [

@@ -349,7 +349,8 @@ class Bench:
     def send(self, row: RecordingRow, *manners: Any) -> RecordingRow:
         """Send it once, and return it as it is then."""
         self.service.manners += manners
-        again = self.submission.step(self.kit.claim(row), self.place, self.stager)
+        is_probe = self.gates[GateName.SUBMIT].is_probing
+        again = self.submission.step(self.kit.claim(row), self.place, self.stager, is_probe=is_probe)
         if again is not None:
             staged = self.stage(again)
             self.submission.step(self.kit.claim(staged), self.place, self.stager)

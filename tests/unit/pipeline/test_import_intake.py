@@ -147,6 +147,12 @@ def test_names_are_those_that_begin_alike_and_the_bare_stem(tmp_path_factory, na
     assert set(FolderNames()(folder, stem + b".")) == expected
 
 
+def test_name_that_goes_on_with_the_highest_byte_begins_alike_too(tmp_path: Path):
+    folder = os.fsencode(tmp_path)
+    os.close(os.open(folder + b"/a.\xff.json", os.O_CREAT))
+    assert FolderNames()(folder, b"a.") == [b"a.\xff.json"]
+
+
 def test_name_that_comes_or_goes_is_seen_though_folders_are_kept(tmp_path: Path):
     names, folder = FolderNames(), os.fsencode(tmp_path)
     assert names(folder, b"a.") == []

@@ -17,7 +17,8 @@ from uploader.ledger.identity import Contents, Identity, alike, make_ready
 from uploader.ledger.rows import RECORDING_COLUMNS, SELECT_RECORDING, HistoryRow, RecordingRow, recording
 from uploader.ledger.writer import Writer
 
-LANES = (0, 1)
+LIVE, BACK_FILL = 0, 1
+LANES = (LIVE, BACK_FILL)
 """Live recordings, then back-fill."""
 PARKED = 10
 """Added to the lane of what is paused, so that claiming never looks at it."""
@@ -78,26 +79,42 @@ class Recordings:
         self._claims = itertools.count(1)
 
     def claim(
-        self, states: Sequence[State], *, limit: int, now: int, import_n: int | None = None
+        self,
+        states: Sequence[State],
+        *,
+        limit: int,
+        now: int,
+        import_n: int | None = None,
+        without: Sequence[int] = (),
     ) -> list[RecordingRow]:
-        """Lease up to `limit` due recordings in `states`, live ones first.
+        """Lease up to `limit` due recordings in `states`, live ones first; those of lanes in `without` stay.
 
         A leased row is not returned again until it is released, moved, or swept at start-up.
         """
-        return self._writer.write(lambda db: self._claim(db, states, limit, now, import_n), redoable=True)
+        return self._writer.write(lambda db: self._claim(db, states, limit, now, import_n, without), redoable=True)
 
     def _claim(
-        self, db: Database, states: Sequence[State], limit: int, now: int, import_n: int | None
+        self,
+        db: Database,
+        states: Sequence[State],
+        limit: int,
+        now: int,
+        import_n: int | None,
+        without: Sequence[int],
     ) -> list[RecordingRow]:
         claim, rows = next(self._claims), list[RecordingRow]()
         only = "" if import_n is None else f" AND import_n = {int(import_n)}"
         for lane, state in _queues(states):
+            if lane in without:
+                continue
+            # In the order of their dues, which RETURNING would not keep.
             found = db.execute(
-                "UPDATE recording SET claimed = ?, due_at = NULL WHERE n IN ("
-                "SELECT n FROM recording WHERE state = ? AND lane = ? AND due_at <= ?"
-                f"{only} ORDER BY due_at LIMIT ?) RETURNING n",
-                (claim, state.value, lane, now, limit - len(rows)),
+                f"SELECT n FROM recording WHERE state = ? AND lane = ? AND due_at <= ?{only} ORDER BY due_at LIMIT ?",
+                (state.value, lane, now, limit - len(rows)),
             ).fetchall()
+            db.conn.executemany(
+                "UPDATE recording SET claimed = ?, due_at = NULL WHERE n = ?", [(claim, n) for (n,) in found]
+            )
             rows += [changes.fetch(db, n) for (n,) in found]
             if len(rows) >= limit:
                 break
@@ -115,6 +132,15 @@ class Recordings:
                 for lane, state in _queues(states)
             ]
         return min((due for due in found if due is not None), default=None)
+
+    def is_back_fill_ahead(self, *, now: int, limit: int) -> bool:
+        """Say whether at least `limit` recordings of the back-fill are staged and due."""
+        with self._readers.lend() as db:
+            found = db.execute(
+                "SELECT 1 FROM recording WHERE state = 'staged' AND lane = 1 AND due_at <= ? LIMIT 1 OFFSET ?",
+                (now, limit - 1),
+            ).fetchone()
+        return found is not None
 
     def is_live_waiting(self, *, now: int) -> bool:
         """Say whether a live recording is staged and due."""

@@ -12,7 +12,7 @@ from typing import Protocol
 from uploader.domain.pairing import stem_prefix
 from uploader.domain.reasons import REASONS, Reason
 from uploader.domain.recording import Stamp
-from uploader.errors import RecordingFault, SourceUnavailable
+from uploader.errors import RecordingFault, ServiceRefusal, SourceUnavailable, StoreUnavailable
 from uploader.media.bytes import ByteSource, LocalBytes
 from uploader.platform.filesystem import is_gone, read_small, sha256_of, stamp_of
 from uploader.platform.s3 import Bucket, ObjectInfo, ObjectMissing, ObjectTooLarge, RangedObject
@@ -139,7 +139,8 @@ class BucketPlace:
 
     def stamp(self, location: bytes) -> Stamp | None:
         """Return the object's stamp, None when it is not there."""
-        info = self._bucket.head(self.key(location))
+        with as_source():
+            info = self._bucket.head(self.key(location))
         return None if info is None else stamp_of_object(info)
 
     def siblings(self, location: bytes) -> Sequence[bytes]:
@@ -152,7 +153,8 @@ class BucketPlace:
         """Return the sidecar object's content; it is whole once it is there, so its age does not matter."""
         key = self.key(location.rpartition(b"/")[0] + b"/" + name)
         try:
-            data = self._bucket.read_small(key, limit_bytes=limit)
+            with as_source():
+                data = self._bucket.read_small(key, limit_bytes=limit)
         except ObjectTooLarge as error:
             raise RecordingFault(REASONS[Reason.SIDECAR_TOO_LARGE][0], code=Reason.SIDECAR_TOO_LARGE) from error
         if data is None:
@@ -162,11 +164,13 @@ class BucketPlace:
     @contextmanager
     def open(self, location: bytes) -> Iterator[ByteSource]:
         """Open the object for probing by ranges."""
-        yield RangedObject(self._bucket, self._info(location))
+        with as_source():
+            yield RangedObject(self._bucket, self._info(location))
 
     def content_id(self, location: bytes, stamp: Stamp) -> tuple[str, bytes | None] | None:
         """Return the object's own checksum, else its ETag and size."""
-        info = self._info(location)
+        with as_source():
+            info = self._info(location)
         return (content_id(info), None) if stamp_of_object(info) == stamp else None
 
     def _info(self, location: bytes) -> ObjectInfo:
@@ -174,6 +178,15 @@ class BucketPlace:
         if info is None:
             raise ObjectMissing
         return info
+
+
+@contextmanager
+def as_source() -> Iterator[None]:
+    """Take what a source's own bucket refuses, or its being away, as the source's: others go on."""
+    try:
+        yield
+    except (StoreUnavailable, ServiceRefusal) as error:
+        raise SourceUnavailable(str(error), hint=error.hint) from error
 
 
 def _unreadable(error: OSError) -> RecordingFault:

@@ -14,7 +14,7 @@ from typing import Protocol
 from uploader.ledger.rows import RecordingRow
 from uploader.media.formats import content_type, true_extension
 from uploader.pipeline.intake import media_from_json
-from uploader.pipeline.places import BucketPlace
+from uploader.pipeline.places import BucketPlace, as_source
 from uploader.platform.s3 import Bucket
 from uploader.staging.builtin import UrlSigner
 from uploader.staging.s3 import S3Stager, StagedObject
@@ -116,7 +116,8 @@ class InPlaceStager:
     def url(self, row: RecordingRow, *, attempt: int) -> str:
         """Sign for the source's own object."""
         key = self._place.key(row.location)
-        return self._bucket.presign_get(key, lifetime_seconds=self._lifetime_seconds).url
+        with as_source():
+            return self._bucket.presign_get(key, lifetime_seconds=self._lifetime_seconds).url
 
     def remove(self, row: RecordingRow) -> None:
         """Leave the object alone: it is the source's."""

@@ -8,6 +8,7 @@ Importing it is slow: `status` and its like leave it alone.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import logging
 import ssl
 import threading
@@ -80,10 +81,15 @@ class HttpClient:
         self._proxies: dict[str, str] = urllib.request.getproxies_environment()
         self._direct = self._pool(None)
         self._by_scheme: dict[str, httpcore.ConnectionPool] = {}
+        self._remote: set[str] = set()
+        """Schemes whose proxy is on another machine, so that it cannot reach this one's loopback."""
         for scheme in ("http", "https"):
             address = self._proxies.get(scheme) or self._proxies.get("all")
             if address:
-                self._by_scheme[scheme] = self._pool(_proxy(address, self._ssl))
+                proxy = _proxy(address, self._ssl)
+                self._by_scheme[scheme] = self._pool(proxy)
+                if not is_loopback(proxy.url.host.decode("ascii")):
+                    self._remote.add(scheme)
 
     def request(
         self,
@@ -181,6 +187,8 @@ class HttpClient:
         pool = self._by_scheme.get(url.scheme)
         if pool is None:
             return self._direct
+        if url.scheme in self._remote and is_loopback(url.host):
+            return self._direct
         # IPv6 addresses stand in NO_PROXY without brackets
         names = (url.netloc.decode("ascii"), url.host)
         bypassed = any(_bypasses_proxy(name, self._proxies) for name in names)
@@ -218,6 +226,16 @@ def _proxy(address: str, context: ssl.SSLContext) -> httpcore.Proxy:
         )
     auth = (url.username.encode(), url.password.encode()) if url.username or url.password else None
     return httpcore.Proxy(_core_url(url), auth=auth, ssl_context=context if url.scheme == "https" else None)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine's own loopback, by its name or address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _bypasses_proxy(name: str, proxies: dict[str, str]) -> bool:

@@ -293,6 +293,8 @@ class TlsStream(_Stream):
 def _tls_kind(error: ssl.SSLError) -> Kind:
     if isinstance(error, ssl.SSLCertVerificationError):
         return Kind.CERTIFICATE
-    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+    # older Pythons have no type of its own for a cut
+    is_cut = error.reason == "UNEXPECTED_EOF_WHILE_READING"
+    if is_cut or isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return Kind.CLOSED
     return Kind.TLS

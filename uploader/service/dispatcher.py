@@ -13,6 +13,7 @@ import structlog
 
 from uploader.domain.recording import State
 from uploader.ledger.ledger import Ledger
+from uploader.ledger.recordings import BACK_FILL
 from uploader.ledger.rows import RecordingRow, to_ms
 from uploader.platform.clock import Clock
 from uploader.service.line import Admission, Line
@@ -21,6 +22,9 @@ log = structlog.get_logger()
 
 PREPARE = (State.READY, State.DISCOVERED)
 SUBMIT = (State.STAGED,)
+STAGED_AHEAD = 500
+"""So many recordings of the back-fill may be staged and wait for their turn; then no more are prepared."""
+AHEAD_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 0.5
 """How late a command beside the daemon may be heard at most."""
 SHORTEST_WAIT_SECONDS = 0.002
@@ -54,6 +58,7 @@ class Dispatcher:
         self._busy = 0
         self._busy_lock = threading.Lock()
         self._wake_seen = -1
+        self._is_ahead = False
         self.is_paused = False
         self.disk_is_full = False
         self.beat = clock.monotonic()
@@ -135,7 +140,10 @@ class Dispatcher:
         due = self._ledger.recordings.next_due(PREPARE, import_n=self._import_n)
         if due is None or due > now:
             return 0
-        rows = self._ledger.recordings.claim(PREPARE, limit=room, now=now, import_n=self._import_n)
+        self._is_ahead = ahead = self._ledger.recordings.is_back_fill_ahead(now=now, limit=STAGED_AHEAD)
+        rows = self._ledger.recordings.claim(
+            PREPARE, limit=room, now=now, import_n=self._import_n, without=(BACK_FILL,) if ahead else ()
+        )
         for row in rows:
             self._put(row, None)
         return len(rows)
@@ -148,7 +156,10 @@ class Dispatcher:
     def _wait_seconds(self) -> float:
         now = to_ms(self._clock.now())
         due = self._ledger.recordings.next_due(PREPARE, import_n=self._import_n)
-        waits = [LONGEST_WAIT_SECONDS] if due is None else [max(0, due - now) / 1000]
+        waits = [LONGEST_WAIT_SECONDS]
+        if due is not None:
+            # What is due but held back is looked at again when some of what is ahead of it has gone.
+            waits.append(max(AHEAD_WAIT_SECONDS if self._is_ahead else 0.0, (due - now) / 1000))
         staged = self._ledger.recordings.next_due(SUBMIT, import_n=self._import_n)
         if staged is not None:
             waits.append(max(0, staged - now) / 1000 if staged > now else self._line.seconds_to_place())

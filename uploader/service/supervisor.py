@@ -23,12 +23,17 @@ def block_signals() -> None:
     A Python signal handler that sets an Event can deadlock a main thread waiting on it; a blocked
     signal that is waited for never did.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _heeded())
 
 
 def wait_for_signal(timeout_seconds: float) -> bool:
     """Return whether a stop signal came within the time. Main thread only."""
-    return signal.sigtimedwait(SIGNALS, timeout_seconds) is not None
+    return signal.sigtimedwait(_heeded(), timeout_seconds) is not None
+
+
+def _heeded() -> set[signal.Signals]:
+    """Return the stop signals, without those that are ignored (`nohup`)."""
+    return {number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}
 
 
 class Supervisor:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import socket
 import struct
 import termios
 from typing import Final, cast
 
 _FIRST_LOOK_SECONDS: Final = 0.002
 _LAST_LOOK_SECONDS: Final = 0.25
+_TCP_CLOSE: Final = 7
 
 
 class Peer:
@@ -40,7 +42,7 @@ class Peer:
     def lost(self, *, orderly: bool) -> None:
         """Note the loss of the connection, while its socket can still be asked; `orderly`: no reset."""
         if not self._gone and orderly and not self._was_cut:
-            self._left_satisfied = self._unacknowledged_bytes() == 0
+            self._left_satisfied = self._is_satisfied()
         self._gone = True
 
     async def has_everything(self, *, within_seconds: float) -> bool:
@@ -51,13 +53,22 @@ class Peer:
         pause = _FIRST_LOOK_SECONDS
         deadline = asyncio.get_running_loop().time() + within_seconds
         while not self._gone:
-            if self._unacknowledged_bytes() == 0:
+            if self._is_satisfied():
                 return True
             if asyncio.get_running_loop().time() >= deadline:
                 return False
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LAST_LOOK_SECONDS)
         return self._left_satisfied
+
+    def _is_satisfied(self) -> bool:
+        # in this order: a reset empties the queue, and must not come between the two looks unseen
+        return self._unacknowledged_bytes() == 0 and not self._was_reset()
+
+    def _was_reset(self) -> bool:
+        connection = self._transport.get_extra_info("socket")
+        # tcpi_state of tcp(7): a peer that closes in order leaves it in CLOSE_WAIT
+        return cast(bytes, connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8))[0] == _TCP_CLOSE
 
     def _unacknowledged_bytes(self) -> int:
         unwritten = self._transport.get_write_buffer_size()

@@ -476,3 +476,8 @@ def test_many_threads_share_a_few_connections(serve, make_client, send, always, 
     replies = list(pool.map(lambda _: send(http, server.url).body, range(100)))
     assert replies == [b"ok"] * 100
     assert server.accepted <= 2
+
+
+def test_loopback_is_reached_without_a_proxy_on_another_machine(serve, make_client, send, always, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
+    assert send(make_client(), serve(always(b"here")).url).body == b"here"

@@ -12,7 +12,14 @@ import threading
 from collections.abc import Callable
 
 import structlog
-from watchdog.events import FileClosedEvent, FileCreatedEvent, FileMovedEvent, FileSystemEvent, FileSystemEventHandler
+from watchdog.events import (
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
 from watchdog.observers import Observer
 
 log = structlog.get_logger()
@@ -129,7 +136,7 @@ class Watch:
                 _Handler(self._bell),
                 os.fsdecode(self._root),
                 recursive=True,
-                event_filter=[FileCreatedEvent, FileClosedEvent, FileMovedEvent],
+                event_filter=[FileCreatedEvent, FileClosedEvent, FileMovedEvent, FileDeletedEvent],
             )
             observer.start()
         except OSError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from uploader import __version__
-from uploader.app import Wiring
+from uploader.app.wiring import Wiring
 from uploader.errors import LedgerError, UploaderError
 from uploader.ledger.ledger import Ledger
 from uploader.platform.sd_notify import Notifier

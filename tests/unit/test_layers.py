@@ -73,10 +73,8 @@ IMPURE = {
 
 LONGEST = 400
 LONG = {
-    "app.py": "the composition root: as long as what there is to put together",
     "ledger/attempts.py": "every statement about attempts, which must be read beside each other",
     "ledger/discovery.py": "every statement about what a scan found: paths, pairs, sources",
-    "service/scanner.py": "folder and bucket scanners share one rhythm, and differ in the half that is long",
 }
 """Modules above the limit, and why they are not two."""
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from uploader.app import Service, bucket_of, root_of, service_of
+from uploader.app.values import Service, bucket_of, root_of, service_of
 from uploader.cli.output import printable
 from uploader.ledger.inspection import signing_keys
 from uploader.platform.clock import Clock

@@ -116,7 +116,7 @@ def _subject(given: _Given, settings: Settings | None, profile: str | None) -> _
 
 
 def _in_folder(location: bytes, sources: list[SourceSettings], profile: str | None) -> _Subject:
-    from uploader.app import root_of, spec_of
+    from uploader.app.values import root_of, spec_of
     from uploader.pipeline.places import FolderNames, FolderPlace
     from uploader.service.operations.explanations import FolderListing
 
@@ -139,7 +139,7 @@ def _in_folder(location: bytes, sources: list[SourceSettings], profile: str | No
 
 def _source_of(location: bytes, sources: list[SourceSettings]) -> tuple[SourceSettings | None, bytes]:
     """Return the innermost source that `location` lies in, and the location as that source names it."""
-    from uploader.app import root_of
+    from uploader.app.values import root_of
 
     found: list[tuple[int, SourceSettings, bytes]] = []
     for source in sources:
@@ -153,7 +153,7 @@ def _source_of(location: bytes, sources: list[SourceSettings]) -> tuple[SourceSe
 
 
 def _in_bucket(given: _Given, sources: list[SourceSettings], profile: str | None) -> _Subject:
-    from uploader.app import bucket_of, place_of, root_of, spec_of
+    from uploader.app.values import bucket_of, place_of, root_of, spec_of
     from uploader.platform.clock import SystemClock
     from uploader.platform.s3 import Bucket
     from uploader.service.operations.explanations import bucket_recordings

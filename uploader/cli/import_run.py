@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from uploader.app import (
+from uploader.app.values import (
     IMPORT_REST_SECONDS,
     bucket_of,
     open_beside,

@@ -11,7 +11,8 @@ from datetime import timedelta
 from enum import Enum, auto
 from pathlib import Path
 
-from uploader.app import SENDER_NOTE, Wiring, import_roots, open_beside
+from uploader.app.values import SENDER_NOTE, import_roots, open_beside
+from uploader.app.wiring import Wiring
 from uploader.cli.common import Context
 from uploader.cli.import_screen import Screen, hindrance_of
 from uploader.cli.rendering import recordings

@@ -69,7 +69,7 @@ def introduce(settings: Settings, ledger: Ledger, name: str) -> None:
     configured = next((one for one in settings.sources if one.name == name), None)
     if configured is None or any(row.name == name for row in ledger.discovery.sources()):
         return
-    from uploader.app import register
+    from uploader.app.values import register
     from uploader.platform.clock import SystemClock
 
     register(ledger, configured, SystemClock())

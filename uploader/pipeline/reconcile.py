@@ -6,10 +6,8 @@ only when every open attempt of a recording is proved absent; a hold is provisio
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
 
 import structlog
 
@@ -18,14 +16,15 @@ from uploader.domain.lifecycle import Event
 from uploader.domain.matching import Decision, Kind, Look, Open, decide
 from uploader.domain.reasons import REASONS, Reason
 from uploader.domain.recording import State
-from uploader.domain.visibility import Known, Learned, belongs, proves_absence, wait_seconds
-from uploader.domain.walk import Survey, Window, cover, windows_for
+from uploader.domain.visibility import Learned, belongs, proves_absence, wait_seconds
+from uploader.domain.walk import Window, cover, windows_for
 from uploader.errors import RowMoved
-from uploader.ledger.attempts import DOUBT_MESSAGE, OpenAttempt
+from uploader.ledger.attempts import OpenAttempt
 from uploader.ledger.changes import ANY_CLAIM, apply, change
 from uploader.ledger.ledger import Ledger
-from uploader.ledger.rows import AttemptRow, RecordingRow, from_ms, to_ms
-from uploader.pipeline.listing import Listing, Reading, attempted_at, particulars_of
+from uploader.ledger.rows import from_ms, to_ms
+from uploader.pipeline.case import Case, Pass, serves
+from uploader.pipeline.listing import Listing, attempted_at
 from uploader.platform.clock import Clock
 
 log = structlog.get_logger()
@@ -35,59 +34,6 @@ EARLY_LOOKS_SECONDS = (1.0, 4.0, 15.0, 40.0)
 HELD_LOOKS_SECONDS = (60.0, 300.0, 3600.0)
 """A hold is judged again after a minute, five minutes, then hourly, or when something was learned."""
 CONTROL_DAYS = 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One recording with open attempts, oldest first."""
-
-    row: RecordingRow
-    attempts: tuple[AttemptRow, ...]
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether the recording is settled, or waits for something else, and only its open attempts are watched."""
-        return self.row.state is not State.UNCONFIRMED
-
-    @property
-    def opens(self) -> tuple[Open, ...]:
-        """Return it as the decision needs it: once for each body that was sent, newest first.
-
-        A sidecar may have been mended between two attempts; either body may have arrived.
-        """
-        sent = [particulars_of(self.row, attempt) for attempt in self.attempts]
-        since, fetched = from_ms(self.attempts[0].started_at), any(a.fetched_at is not None for a in self.attempts)
-        distinct = {json.dumps(one.body(), sort_keys=True): one for one in sent}
-        return tuple(Open(sent=one, since=since, fetched_to_end=fetched) for one in reversed(distinct.values()))
-
-    @property
-    def windows(self) -> tuple[Window, ...]:
-        """Return every window in which one of its interactions may show."""
-        found = [
-            window
-            for attempt in self.attempts
-            for moment in moments_of(attempt)
-            for window in windows_for(particulars_of(self.row, attempt).start_time, moment)
-        ]
-        return tuple(dict.fromkeys(found))
-
-    @property
-    def moments(self) -> list[datetime]:
-        """Return every time at which one of its interactions may have been made."""
-        return [moment for attempt in self.attempts for moment in moments_of(attempt)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pass:
-    """One window as read, and our own acceptances that may belong in it."""
-
-    reading: Reading
-    known: tuple[Known, ...]
-
-    @property
-    def survey(self) -> Survey:
-        """What it showed."""
-        return self.reading.survey
 
 
 class Reconciler:
@@ -187,8 +133,8 @@ class Reconciler:
 
     def _judge(self, case: Case, cases: list[Case], first: list[Pass], second: list[Pass], began: float) -> int:
         mine = set(case.windows)
-        ours_first = [r for r in first if _serves(r, mine)]
-        ours_second = [r for r in second if _serves(r, mine)]
+        ours_first = [r for r in first if serves(r, mine)]
+        ours_second = [r for r in second if serves(r, mine)]
         decision = self._decide(case, cases, ours_first, ours_second, began)
         try:
             return self._act(case, decision)
@@ -283,7 +229,7 @@ class Reconciler:
     def _recheck(self, case: Case, cases: list[Case], first: list[Pass], second: list[Pass]) -> None:
         """Look again for the open attempts of a recording that is settled: a second one is reported."""
         mine = set(case.windows)
-        ours = [r for r in first if _serves(r, mine)], [r for r in second if _serves(r, mine)]
+        ours = [r for r in first if serves(r, mine)], [r for r in second if serves(r, mine)]
         look = self._look(case, cases, *ours)
         now = to_ms(self._clock.now())
         decisions = [decide(one, look, self._listing.learned.echo) for one in case.opens]
@@ -323,27 +269,12 @@ def _proof(case: Case, one: Open, passes: tuple[list[Pass], list[Pass]], learned
     )
 
 
-def _serves(reading: Pass, windows: set[Window]) -> bool:
-    """Say whether a reading covers one of these windows whole."""
-    window = reading.survey.window
-    return any(window.start <= w.start and w.end <= window.end for w in windows)
-
-
 def _could_be_proven(case: Case, learned: Learned) -> bool:
     return all(
         any(belongs(learned, window=w, start=one.sent.start_time, created=moment) for w in case.windows)
         for one in case.opens
         for moment in case.moments
     )
-
-
-def moments_of(attempt: AttemptRow) -> list[datetime]:
-    """Return when an attempt may have been made: its own time, or day by day the span of a doubt."""
-    if attempt.message != DOUBT_MESSAGE or attempt.ended_at is None:
-        return [attempted_at(attempt)]
-    span = from_ms(attempt.ended_at) - from_ms(attempt.started_at)
-    days = [from_ms(attempt.ended_at) - timedelta(days=day) for day in range(span.days + 1)]
-    return [*days, from_ms(attempt.started_at)]
 
 
 def _gist(learned: Learned) -> tuple[object, ...]:

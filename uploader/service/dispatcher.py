@@ -12,6 +12,7 @@ from collections.abc import Callable
 import structlog
 
 from uploader.domain.recording import State
+from uploader.errors import RowMoved
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.recordings import BACK_FILL
 from uploader.ledger.rows import RecordingRow, to_ms
@@ -86,9 +87,11 @@ class Dispatcher:
                     wait = self._feed()
                 self._bell.wait(max(SHORTEST_WAIT_SECONDS, min(LONGEST_WAIT_SECONDS, wait)))
         finally:
-            self._hand_back()
-            for _ in range(self._workers):
-                self._parcels.put(None)
+            try:
+                self._hand_back()
+            finally:
+                # Whatever failed: workers that are never told to end would keep the process alive.
+                self._tell_to_end()
 
     def work(self) -> None:
         """Be a worker: carry what is fed until told to end."""
@@ -166,13 +169,27 @@ class Dispatcher:
         return min(waits)
 
     def _hand_back(self) -> None:
-        """Release claimed rows that no worker has begun."""
-        while True:
+        """Release claimed rows that no worker has begun, and the places taken for them."""
+        while (parcel := self._unbegun()) is not None:
+            row, admission = parcel
+            self._line.give_back(admission)
             try:
-                parcel = self._parcels.get_nowait()
-            except queue.Empty:
-                return
-            if parcel is not None:
-                with self._busy_lock:
-                    self._busy -= 1
-                self._ledger.recordings.release(parcel[0], due_at=to_ms(self._clock.now()))
+                self._ledger.recordings.release(row, due_at=to_ms(self._clock.now()))
+            except RowMoved:
+                log.debug("recording.moved", id=row.id)
+
+    def _tell_to_end(self) -> None:
+        while self._unbegun() is not None:
+            pass
+        for _ in range(self._workers):
+            self._parcels.put(None)
+
+    def _unbegun(self) -> Parcel | None:
+        """Take back what no worker has begun; None when there is nothing more."""
+        try:
+            parcel = self._parcels.get_nowait()
+        except queue.Empty:
+            return None
+        with self._busy_lock:
+            self._busy -= 1
+        return parcel

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,7 +10,7 @@ from typing import TypeVar
 
 import structlog
 
-from uploader.domain.pairing import is_sidecar_name, stem_prefix
+from uploader.domain.pairing import is_sidecar_name
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import Stamp
 from uploader.domain.scanning import difference
@@ -21,11 +19,7 @@ from uploader.ledger.discovery import GONE, Arrival, Seen, Sight, SourceRow
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import to_ms
 from uploader.platform.clock import Clock
-from uploader.platform.filesystem import is_network
 from uploader.sources.folder.rules import Rules
-from uploader.sources.folder.scan import Listing, check_root, look_at, walk
-from uploader.sources.folder.watch import Bell, Watch
-from uploader.sources.s3.listing import ListingPage, S3Lister, SeenObject
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -164,7 +158,7 @@ class Scanner:
         # Sidecars first: by the time a recording is judged its sidecar is in the cache.
         order = sorted(change.came, key=lambda name: not is_sidecar_name(name))
         for part in _batches(order, BATCH):
-            total = _sum(
+            total = added(
                 total,
                 self._ledger.discovery.record(
                     source_n=self._source.n,
@@ -185,7 +179,7 @@ class Scanner:
                 ),
             )
         if change.went or change.concerned:
-            total = _sum(
+            total = added(
                 total,
                 self._ledger.discovery.record(
                     source_n=self._source.n, directory=directory, sights=[], gone=change.went,
@@ -224,183 +218,13 @@ class Scanner:
         raise NotImplementedError
 
 
-class FolderScanner(Scanner):
-    """Scans a folder, and watches it where events can be had."""
-
-    def __init__(self, *, root: bytes, **common: object) -> None:
-        super().__init__(**common)  # type: ignore[arg-type]
-        self._root = root
-        self._bell = Bell(ring=self.ring)
-        self._watch: Watch | None = None
-        self._paths: set[bytes] = set()
-
-    def begin(self) -> None:
-        """Start to watch, unless told not to or events cannot come."""
-        if not self._rhythm.events:
-            return
-        if is_network(os.fsdecode(self._root)):
-            log.warning("source.polled", source=self.name, why="a network file system sends no events")
-            return
-        self._start_watch()
-
-    def _start_watch(self) -> None:
-        self._watch = Watch(self._root, self._bell)
-        problem = self._watch.start()
-        if problem:
-            log.warning("source.polled", source=self.name, why=problem)
-            self._watch.stop()
-            self._watch = None
-
-    def end(self) -> None:
-        """End the watch."""
-        if self._watch is not None:
-            self._watch.stop()
-            self._watch = None
-
-    def went_away(self) -> None:
-        """End the watch; the scan that finds the folder again starts another."""
-        self.end()
-
-    def lost_events(self) -> bool:
-        """Heal the watch; say whether events were lost."""
-        if self._watch is not None:
-            problem = self._watch.heal()
-            if problem:
-                log.warning("source.polled", source=self.name, why=problem)
-        paths, everything = self._bell.take()
-        self._paths = paths
-        return everything
-
-    def look(self) -> None:
-        """Look at the files that rang, and only at them."""
-        by_folder: dict[bytes, list[bytes]] = defaultdict(list)
-        for path in self._paths:
-            folder, name = os.path.split(path)
-            if self._enters(folder):
-                by_folder[folder].append(name)
-        for folder, names in by_folder.items():
-            self._look_into(folder, names)
-
-    def _enters(self, folder: bytes) -> bool:
-        if folder == self._root:
-            return True
-        below = self.below_root(folder)
-        return bool(below) and all(self._rules.enters(part) for part in below.split(b"/"))
-
-    def _look_into(self, folder: bytes, names: list[bytes]) -> None:
-        found, gone = look_at(folder, names, self._rules)
-        if gone:
-            check_root(self._root)
-        known: dict[bytes, Stamp] = {}
-        for name in names:
-            prefix = stem_prefix(name, is_recording=self._rules.is_recording)
-            known |= self._ledger.discovery.entries_with_prefix(self._source.n, folder, prefix)
-        self._record(folder, found, frozenset(gone), known)
-
-    def holds_more_than(self, limit: int) -> bool:
-        """Count recordings until the limit is passed."""
-        count = 0
-        for listing in walk(self._root, self._rules, stop=self._stop):
-            folder = self.below_root(listing.path)
-            count += sum(self._rules.is_recording(n, folder) and not is_sidecar_name(n) for n in listing.files)
-            if count > limit:
-                return True
-        return False
-
-    def scan(self) -> Seen:
-        """Walk the whole folder."""
-        if self._watch is None and self._rhythm.events and not is_network(os.fsdecode(self._root)):
-            check_root(self._root)
-            self._start_watch()
-        total, visited = Seen(), set[bytes]()
-        known_directories = self._ledger.discovery.directories(self._source.n)
-        for number, listing in enumerate(walk(self._root, self._rules, stop=self._stop)):
-            if number == 0 and known_directories and self._looks_unmounted(listing):
-                raise SourceUnavailable("the folder is empty, though recordings were known in it: is it mounted?")
-            visited.add(listing.path)
-            known = self._known(listing.path)
-            gone = frozenset(known) - frozenset(listing.files)
-            total = _sum(total, self._record(listing.path, listing.files, gone, known))
-        for directory in known_directories:
-            if directory not in visited and not self._stop.is_set():
-                known = self._known(directory)
-                total = _sum(total, self._record(directory, {}, frozenset(known), known))
-        return total
-
-    def _looks_unmounted(self, listing: Listing) -> bool:
-        """An empty root where much was known is more likely an unmounted share than a cleared one."""
-        with os.scandir(self._root) as entries:
-            empty = next(entries, None) is None
-        return empty and not listing.files and self._ledger.discovery.knows_files(self._source.n)
-
-    def _known(self, directory: bytes) -> dict[bytes, Stamp]:
-        return {n: e.stamp for n, e in self._ledger.discovery.entries(self._source.n, directory).items()}
-
-    def below_root(self, directory: bytes) -> bytes:
-        """Return the directory's path below the root."""
-        return directory[len(self._root) :].strip(b"/")
-
-
-class BucketScanner(Scanner):
-    """Lists a bucket round after round; a round that was interrupted goes on from its cursor."""
-
-    def __init__(self, *, lister: S3Lister, **common: object) -> None:
-        super().__init__(**common)  # type: ignore[arg-type]
-        self._lister = lister
-
-    def holds_more_than(self, limit: int) -> bool:
-        """Count recordings until the limit is passed."""
-        count = 0
-        for page in self._lister.scan(None):
-            count += sum(self._is_recording(one) for one in page.objects)
-            if count > limit:
-                return True
-        return False
-
-    def _is_recording(self, one: SeenObject) -> bool:
-        directory, _, name = one.location.encode("utf-8", "surrogateescape").rpartition(b"/")
-        return not is_sidecar_name(name) and self._rules.is_recording(name, self.below_root(directory))
-
-    def scan(self) -> Seen:
-        """List one round, or the rest of one."""
-        total = Seen()
-        for page in self._lister.scan(self._source.cursor):
-            total = _sum(total, self._page(page))
-            self._ledger.discovery.update_source(self._source.n, cursor=page.cursor)
-            if self._stop.is_set():
-                break
-        self._source = self._ledger.discovery.source(self._source.name)
-        return total
-
-    def _page(self, page: ListingPage) -> Seen:
-        by_directory: dict[bytes, dict[bytes, SeenObject]] = defaultdict(dict)
-        for one in page.objects:
-            directory, _, name = one.location.encode("utf-8", "surrogateescape").rpartition(b"/")
-            if not self._rules.is_ignored(name):
-                by_directory[directory][name] = one
-        total = Seen()
-        for directory, objects in by_directory.items():
-            known: dict[bytes, Stamp] = {}
-            for name in objects:
-                prefix = stem_prefix(name, is_recording=self._rules.is_recording)
-                known |= self._ledger.discovery.entries_with_prefix(self._source.n, directory, prefix)
-            found = {name: one.stamp for name, one in objects.items()}
-            etags = {name: one.etag for name, one in objects.items()}
-            total = _sum(total, self._record(directory, found, frozenset(), known, etags))
-        return total
-
-    def below_root(self, directory: bytes) -> bytes:
-        """Return the directory's key below the prefix."""
-        return directory[len(self._source.root) :].strip(b"/")
-
-
 def _batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while part := list(islice(iterator, size)):
         yield part
 
 
-def _sum(one: Seen, other: Seen) -> Seen:
+def added(one: Seen, other: Seen) -> Seen:
     return Seen(
         new=one.new + other.new,
         changed=one.changed + other.changed,

@@ -14,7 +14,7 @@ from uploader.domain.gates import Why
 from uploader.domain.lifecycle import Event
 from uploader.domain.recording import State
 from uploader.errors import LedgerError
-from uploader.service.dispatcher import LONGEST_WAIT_SECONDS, Dispatcher
+from uploader.service.dispatcher import LONGEST_WAIT_SECONDS, STAGED_AHEAD, Dispatcher
 from uploader.service.line import Admission
 
 
@@ -137,7 +137,7 @@ def test_a_row_that_moved_meanwhile_does_not_spoil_the_handing_back(bench):
 
 def ends(dispatcher: Dispatcher, workers: int) -> None:
     """Every worker is told to end."""
-    threads = [threading.Thread(target=dispatcher.work) for _ in range(workers)]
+    threads = [threading.Thread(target=dispatcher.work, daemon=True) for _ in range(workers)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -170,12 +170,15 @@ def test_workers_carry_what_is_fed_and_ring_when_they_are_done(bench):
         bench.drop(f"{n}.wav", call(n))
     line = FakeLine()
     dispatcher = bench.new_dispatcher(workers=2, line=line)
-    threads = [threading.Thread(target=dispatcher.work) for _ in range(2)]
-    runner = threading.Thread(target=dispatcher.run)
+    threads = [threading.Thread(target=dispatcher.work, daemon=True) for _ in range(2)]
+    runner = threading.Thread(target=dispatcher.run, daemon=True)
     for thread in (*threads, runner):
         thread.start()
-    while len(line.carried) < 6:
-        pass
+    for _ in range(1000):
+        if len(line.carried) == 6:
+            break
+        dispatcher.ring()
+        runner.join(0.01)
     bench.stop.set()
     dispatcher.ring()
     for thread in (runner, *threads):
@@ -300,6 +303,22 @@ def test_an_import_alone_is_fed_its_own(bench):
     assert fed == [(b"old.wav", None)]
 
 
+def test_a_back_fill_that_is_prepared_far_enough_ahead_makes_no_busy_loop(bench):
+    """So much is staged that no more is prepared, though more is due."""
+    bench.drop("old.wav", call(1), lane=1)
+    first = bench.staged("staged.wav", call(2))
+    columns = [row[1] for row in bench.kit.ask("PRAGMA table_info(recording)") if row[1] not in {"n", "id"}]
+    bench.kit.force("UPDATE recording SET lane = 1, claims = 0 WHERE n = ?", first.n)
+    bench.kit.force(
+        f"INSERT INTO recording (id, {', '.join(columns)}) WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL "
+        f"SELECT i + 1 FROM c WHERE i < {STAGED_AHEAD}) SELECT 'x' || i, {', '.join(columns)} FROM c, recording "
+        f"WHERE n = {first.n}"
+    )
+    waits, fed = turn(bench, bench.new_dispatcher(line=FakeLine(free=0, wait=0.25)), turns=5)
+    assert fed == []
+    assert waits == [pytest.approx(0.25)] * 5
+
+
 def test_busy_hands_make_no_busy_loop(bench):
     for n in range(5):
         bench.drop(f"{n}.wav", call(n))
@@ -338,8 +357,8 @@ def test_the_whole_way_with_real_hands(bench):
         return wait(0.01)
 
     dispatcher._bell.wait = waiting
-    threads = [threading.Thread(target=dispatcher.work) for _ in range(3)]
-    runner = threading.Thread(target=dispatcher.run)
+    threads = [threading.Thread(target=dispatcher.work, daemon=True) for _ in range(3)]
+    runner = threading.Thread(target=dispatcher.run, daemon=True)
     for thread in (*threads, runner):
         thread.start()
     for _ in range(2000):

@@ -1,0 +1,64 @@
+"""Lists a bucket round after round."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from uploader.domain.pairing import is_sidecar_name, stem_prefix
+from uploader.domain.recording import Stamp
+from uploader.ledger.discovery import Seen
+from uploader.service.scanner import Scanner, added
+from uploader.sources.s3.listing import ListingPage, S3Lister, SeenObject
+
+
+class BucketScanner(Scanner):
+    """Lists a bucket round after round; a round that was interrupted goes on from its cursor."""
+
+    def __init__(self, *, lister: S3Lister, **common: object) -> None:
+        super().__init__(**common)  # type: ignore[arg-type]
+        self._lister = lister
+
+    def holds_more_than(self, limit: int) -> bool:
+        """Count recordings until the limit is passed."""
+        count = 0
+        for page in self._lister.scan(None):
+            count += sum(self._is_recording(one) for one in page.objects)
+            if count > limit:
+                return True
+        return False
+
+    def _is_recording(self, one: SeenObject) -> bool:
+        directory, _, name = one.location.encode("utf-8", "surrogateescape").rpartition(b"/")
+        return not is_sidecar_name(name) and self._rules.is_recording(name, self.below_root(directory))
+
+    def scan(self) -> Seen:
+        """List one round, or the rest of one."""
+        total = Seen()
+        for page in self._lister.scan(self._source.cursor):
+            total = added(total, self._page(page))
+            self._ledger.discovery.update_source(self._source.n, cursor=page.cursor)
+            if self._stop.is_set():
+                break
+        self._source = self._ledger.discovery.source(self._source.name)
+        return total
+
+    def _page(self, page: ListingPage) -> Seen:
+        by_directory: dict[bytes, dict[bytes, SeenObject]] = defaultdict(dict)
+        for one in page.objects:
+            directory, _, name = one.location.encode("utf-8", "surrogateescape").rpartition(b"/")
+            if not self._rules.is_ignored(name):
+                by_directory[directory][name] = one
+        total = Seen()
+        for directory, objects in by_directory.items():
+            known: dict[bytes, Stamp] = {}
+            for name in objects:
+                prefix = stem_prefix(name, is_recording=self._rules.is_recording)
+                known |= self._ledger.discovery.entries_with_prefix(self._source.n, directory, prefix)
+            found = {name: one.stamp for name, one in objects.items()}
+            etags = {name: one.etag for name, one in objects.items()}
+            total = added(total, self._record(directory, found, frozenset(), known, etags))
+        return total
+
+    def below_root(self, directory: bytes) -> bytes:
+        """Return the directory's key below the prefix."""
+        return directory[len(self._source.root) :].strip(b"/")

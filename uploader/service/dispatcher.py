@@ -25,7 +25,6 @@ PREPARE = (State.READY, State.DISCOVERED)
 SUBMIT = (State.STAGED,)
 STAGED_AHEAD = 500
 """So many recordings of the back-fill may be staged and wait for their turn; then no more are prepared."""
-AHEAD_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 0.5
 """How late a command beside the daemon may be heard at most."""
 SHORTEST_WAIT_SECONDS = 0.002
@@ -161,8 +160,8 @@ class Dispatcher:
         due = self._ledger.recordings.next_due(PREPARE, import_n=self._import_n)
         waits = [LONGEST_WAIT_SECONDS]
         if due is not None:
-            # What is due but held back is looked at again when some of what is ahead of it has gone.
-            waits.append(max(AHEAD_WAIT_SECONDS if self._is_ahead else 0.0, (due - now) / 1000))
+            # What is held back behind what is staged waits for a submission to end, which rings.
+            waits.append(max(LONGEST_WAIT_SECONDS if self._is_ahead else 0.0, (due - now) / 1000))
         staged = self._ledger.recordings.next_due(SUBMIT, import_n=self._import_n)
         if staged is not None:
             waits.append(max(0, staged - now) / 1000 if staged > now else self._line.seconds_to_place())

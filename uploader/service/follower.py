@@ -159,6 +159,8 @@ class Follower:
         reconcile = self._reconciler.seconds_to_next()
         if reconcile is not None:
             waits.append(reconcile)
+        if not self._governor.gates[GateName.TOKEN].is_open:
+            return _LONGEST_SECONDS
         if self._not_before > self._clock.monotonic():
             return min(_LONGEST_SECONDS, self._not_before - self._clock.monotonic())
         return max(0.05, min(waits))

@@ -17,7 +17,7 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from uploader.errors import LedgerBusy, LedgerError
-from uploader.platform.filesystem import is_network
+from uploader.platform.filesystem import is_network, open_private
 
 BUSY_TIMEOUT_MS = 15_000
 _LOCK_TRIES = 50
@@ -145,7 +145,7 @@ class SenderRole:
     def acquire(self) -> None:
         """Take the role. Raises LedgerBusy when another process has it."""
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = open_private(self._path)
         except OSError as error:
             raise LedgerError(
                 "the ledger's lock file cannot be written", hint="check the owner of the ledger's folder"

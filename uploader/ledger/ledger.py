@@ -19,6 +19,7 @@ from uploader.ledger.imports import Imports
 from uploader.ledger.recordings import Recordings
 from uploader.ledger.schema import upgrade
 from uploader.ledger.writer import DirectWriter, GroupWriter, Writer
+from uploader.platform.filesystem import open_private
 
 
 class Ledger:
@@ -107,6 +108,11 @@ class Ledger:
                 "the file beside the ledger cannot be written", hint="check the owner of the ledger's folder"
             ) from error
 
+    def keep_reserve(self) -> None:
+        """Set bytes of the disk aside again that were given up when it was full; for the sender."""
+        if isinstance(self._writer, GroupWriter):
+            self._writer.keep_reserve()
+
     def close(self) -> None:
         """Write what is queued, close all connections, give the role back."""
         self._writer.close()
@@ -120,7 +126,7 @@ def _prepare(path: Path, *, quick_check: bool) -> None:
     try:
         if not path.exists():
             # Personal data: nobody but the owner, from the first byte on.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.close(open_private(path))
         with opening_alone(path):
             db = connect(path)
             try:
@@ -186,7 +192,7 @@ def _own_generation(path: Path) -> None:
 
 def _write_generation(beside: Path, generation: int) -> None:
     new = beside.with_name(beside.name + ".new")
-    with new.open("w") as file:
+    with os.fdopen(open_private(new, truncate=True), "w") as file:
         file.write(f"{generation}\n")
         file.flush()
         os.fsync(file.fileno())

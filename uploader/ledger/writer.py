@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import sqlite3
 import threading
@@ -14,6 +15,7 @@ from sqlite_utils import Database
 
 from uploader.errors import LedgerError, UploaderError
 from uploader.ledger.connection import connect, unusable
+from uploader.platform.filesystem import open_private
 
 T = TypeVar("T")
 Work = Callable[[Database], T]
@@ -187,7 +189,8 @@ class GroupWriter:
     def _keep_reserve(self) -> None:
         try:
             if not self._reserve.exists():
-                self._reserve.write_bytes(b"\0" * RESERVE_BYTES)
+                with os.fdopen(open_private(self._reserve), "wb") as file:
+                    file.write(b"\0" * RESERVE_BYTES)
         except OSError:
             # A disk that full is reported by the disk gate; the ledger itself may still have room.
             self._reserve.unlink(missing_ok=True)

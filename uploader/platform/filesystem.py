@@ -52,6 +52,19 @@ def free_bytes(path: str | os.PathLike[str]) -> int:
     return stat.f_bavail * stat.f_frsize
 
 
+def open_private(path: str | os.PathLike[str], *, truncate: bool = False) -> int:
+    """Open a file to write it, made if need be: its owner's alone, and the folder's owner's if root runs this.
+
+    So a command that root runs leaves nothing behind that the service's user cannot write. Raises OSError.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if truncate else 0)
+    descriptor = os.open(path, flags, 0o600)
+    if os.geteuid() == 0:
+        owner = Path(path).absolute().parent.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    return descriptor
+
+
 def stamp_of(stat: os.stat_result) -> Stamp:
     """Return by which values this file is known to be unchanged."""
     return Stamp(size_bytes=stat.st_size, mtime_ns=stat.st_mtime_ns, inode=stat.st_ino)

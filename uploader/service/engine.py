@@ -129,11 +129,14 @@ class Engine:
         )
         for server in parts.servers:
             server.stop(min(5.0, parts.grace_seconds))
-        if self.failure is None:
-            parts.ledger.books.set_notes({"clean": "1"})
-            parts.ledger.advance_generation()
-        parts.ledger.close()
-        parts.close()
+        try:
+            if self.failure is None:
+                parts.ledger.books.set_notes({"clean": "1"})
+                parts.ledger.advance_generation()
+        finally:
+            # Whatever was said last: the writer's thread would keep the process alive.
+            parts.ledger.close()
+            parts.close()
         return in_time
 
     def _watch_disk(self) -> None:
@@ -144,14 +147,14 @@ class Engine:
             gate.close(Why.DISK_FULL)
         elif not full and not gate.is_open:
             gate.passed()
+        if not full:
+            parts.ledger.keep_reserve()
         parts.dispatcher.disk_is_full = full
 
     def _test_public_url(self) -> None:
         """Fetch a signed test file as the service would, through `public_url`."""
-        if self._parts.selftest is None:
-            return
         gate = self._parts.governor.gates[GateName.STORE]
-        if self._parts.selftest():
+        if self._parts.selftest is None or self._parts.selftest():
             if gate.why is Why.PUBLIC_URL:
                 gate.passed()
         elif gate.is_open:

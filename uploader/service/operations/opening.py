@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from uploader.errors import LedgerError
@@ -32,8 +32,6 @@ def existing(path: Path) -> Iterator[tuple[Ledger, bool]]:
 @contextmanager
 def existing_or_new(path: Path) -> Iterator[Ledger]:
     """Open the ledger at `path`; make it if need be. Raises LedgerError."""
-    if not _exists(path):
-        _make_for_the_folders_owner(path)
     with _closing(Ledger.open_beside(path)) as ledger:
         yield ledger
 
@@ -57,16 +55,3 @@ def _exists(path: Path) -> bool:
             hint="run the command as the user of the service",
         ) from error
     return True
-
-
-def _make_for_the_folders_owner(path: Path) -> None:
-    """Make the file as the service's own, should root run the command before the service ever ran."""
-    if os.geteuid() != 0 or not path.parent.is_dir():
-        return
-    owner = path.parent.stat()
-    with suppress(OSError):  # whatever is wrong here is told better when the ledger is opened
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        finally:
-            os.close(descriptor)

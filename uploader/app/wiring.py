@@ -20,7 +20,7 @@ from uploader.app.values import (
 )
 from uploader.domain.gates import GateName
 from uploader.domain.retry import RetryPolicy
-from uploader.errors import Unavailable, UsageError
+from uploader.errors import ServiceRefusal, Unavailable, UsageError
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import RecordingRow, to_ms
 from uploader.pipeline.intake import Intake
@@ -354,7 +354,8 @@ class Wiring:
             return
         try:
             route.stager.remove(row)
-        except Unavailable as error:
+        except (ServiceRefusal, Unavailable) as error:
+            # The right to delete may be missing; that is no reason to follow no other recording.
             log.warning("store.not_removed", id=row.id, error=type(error).__name__)
 
     def _close(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from uploader.errors import UploaderError, UsageError
 
@@ -111,6 +112,11 @@ def common_options(command: Callable[Concatenate[Context, P], R]) -> Callable[P,
         return command(context, *args, **kwargs)
 
     return with_options(wrapper)
+
+
+def complete_path(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Leave the completion of a path to the shell."""
+    return [CompletionItem(incomplete, type="file")]
 
 
 def with_options(function: Callable[P, R]) -> Callable[P, R]:

@@ -6,6 +6,7 @@ import json
 import os
 from datetime import timedelta
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,8 +24,8 @@ _NEEDS_ATTENTION = 1
 _SIZES = frozenset({"spool_max"})
 _NEXT = """\
 Next: edit what is numbered 1 to 4 in it and put the app's secret into its file, then
-  qm-uploader config check    is it right?
-  qm-uploader doctor          does everything outside answer?"""
+  qm-uploader{config} config check    is it right?
+  qm-uploader{config} doctor          does everything outside answer?"""
 
 
 @click.group("config", short_help="Write, show and check the configuration.")
@@ -48,7 +49,9 @@ def init(context: Context, path: Path | None) -> None:
     _write_new(target, example_text())
     if context.json:
         emit_json({"path": target})
-    context.say(f"Wrote {printable(str(target))}, which only its owner may read.\n{_NEXT}")
+    is_found = target == config_path(None, environ=os.environ)
+    where = "" if is_found else f" --config {quote(printable(str(target)))}"
+    context.say(f"Wrote {printable(str(target))}, which only its owner may read.\n{_NEXT.format(config=where)}")
 
 
 @command.command("show", short_help="Show what is in force, secrets masked.")

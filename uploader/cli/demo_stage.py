@@ -129,7 +129,7 @@ class Stage:
 
     def sights(self) -> dict[str, Sight]:
         """Return what the ledger says by now, by the recording's name. Raises UploaderError when a process ended."""
-        from uploader.ledger.recordings import Filter
+        from uploader.ledger.filters import Filter
 
         self._check_alive()
         if self._ledger is None:

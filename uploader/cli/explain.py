@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uploader.cli.common import Context, common_options
+from uploader.cli.common import Context, common_options, complete_path
 from uploader.cli.output import emit_json, human_duration, printable
 from uploader.cli.rendering import print_aligned, recordings, styled
 from uploader.errors import Problem, UsageError
@@ -38,7 +38,7 @@ class _Subject:
 
 
 @click.command("explain")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=complete_path)
 @click.option("--profile", metavar="NAME", help="How the sidecars are read; default: what the source says.")
 @common_options
 def command(context: Context, paths: tuple[str, ...], profile: str | None) -> int:

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any, ParamSpec, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
@@ -64,6 +65,11 @@ class _Words(click.ParamType[tuple[str, ...]]):
         if not words:
             self.fail(f"it is one of {', '.join(self._known)}", param, ctx)
         return words
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete the last word, behind those that stand already."""
+        begun, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(f"{begun}{comma}{word}") for word in self._known if word.startswith(last)]
 
 
 class _Word(_Words):

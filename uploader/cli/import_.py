@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uploader.cli.common import Context, common_options
+from uploader.cli.common import Context, common_options, complete_path
 from uploader.cli.filters import Moment
 from uploader.errors import ConfigurationError, Problem, UsageError
 from uploader.service.imports.finding import Order
@@ -47,7 +47,7 @@ class Request:
 
 
 @click.command("import", short_help="Send a historic archive: plan first, then send.")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH_OR_S3_URI...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH_OR_S3_URI...", shell_complete=complete_path)
 @click.option("--source", "source_name", metavar="NAME", help="Treat it as this source's, also a disabled one's.")
 @click.option("--profile", metavar="NAME", help="How the sidecars are read.")
 @click.option("--sidecar", type=click.Choice(["required", "optional", "none"]), help="Whether each needs one.")

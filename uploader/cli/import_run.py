@@ -28,9 +28,9 @@ from uploader.errors import (
     UsageError,
 )
 from uploader.ledger.discovery import ImportRow
+from uploader.ledger.filters import Filter
 from uploader.ledger.imports import Added
 from uploader.ledger.ledger import Ledger
-from uploader.ledger.recordings import Filter
 from uploader.ledger.rows import to_ms
 from uploader.platform.clock import SystemClock
 from uploader.platform.s3 import Bucket

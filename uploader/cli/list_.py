@@ -57,7 +57,7 @@ def _print_groups(context: Context, groups: list[Group]) -> None:
         )
     elif groups:
         width = max(len("COUNT"), len(f"{max(g.count for g in groups):,}"))
-        rows = [[f"{g.count:>{width},}", g.state, g.reason_code, f"{g.reason}: {g.hint}"] for g in groups]
+        rows = [[f"{g.count:>{width},}", g.state, g.reason_code, f"{g.reason} -> {g.hint}"] for g in groups]
         print_aligned([["COUNT", "STATE", "REASON", "WHAT IT MEANS, AND WHAT TO DO"], *rows])
     else:
         context.note("None has a reason.")

@@ -11,7 +11,6 @@ import click
 
 from uploader.cli.common import Context, common_options
 from uploader.cli.output import emit_json
-from uploader.cli.rendering import recordings
 from uploader.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,12 +43,12 @@ def command(context: Context, source: str | None, import_name: str | None) -> No
     now = datetime.now(UTC)
     with opening.existing_or_new(Path(settings.ledger.path)) as ledger:
         if import_name is not None:
-            held = pausing.pause_import(ledger, import_name, now=now)
-            done = f"Paused: {recordings(held)} of this import."
+            pausing.pause_import(ledger, import_name, now=now)
+            done = f"Paused: nothing of this import is submitted until `qm-uploader resume --import {import_name}`."
         elif source is not None:
             introduce(settings, ledger, source)
-            held = pausing.pause_source(ledger, source, now=now)
-            done = f"Paused: {recordings(held)} of this source, and what comes."
+            pausing.pause_source(ledger, source, now=now)
+            done = f"Paused: nothing of this source is submitted until `qm-uploader resume {source}`."
         else:
             pausing.pause_all(ledger, now=now)
             done = "Paused: nothing is submitted until `qm-uploader resume`."

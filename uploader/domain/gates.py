@@ -47,7 +47,8 @@ class Why(StrEnum):
 SENTENCES: dict[Why, tuple[str, str]] = {
     Why.CREDENTIALS: (
         "Zoom refuses the app's credentials",
-        "check account_id, client_id and the secret, and that the app is activated; `qm-uploader doctor` tests them",
+        "check account_id, client_id and the secret, and that the app is activated; `qm-uploader doctor` tests them; "
+        "a running daemon needs a restart after a change",
     ),
     Why.SCOPE: (
         "the app lacks a scope",

@@ -7,7 +7,8 @@ directory, because a file name need not be UTF-8. A sidecar is named after the w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from uploader.domain.reasons import Reason
@@ -91,6 +92,20 @@ def recordings_of(changed: bytes, siblings: Collection[bytes], *, is_recording: 
     if _recognised(subject, is_recording) and (subject in found or subject == changed):
         found.update(_of_stem(_stem(subject), siblings, is_recording))
     return tuple(sorted(found))
+
+
+def by_stem(names: Iterable[bytes]) -> Mapping[bytes, Collection[bytes]]:
+    """Return the names by their stems, for `near`."""
+    found: dict[bytes, list[bytes]] = defaultdict(list)
+    for name in names:
+        found[_stem(name)].append(name)
+    return found
+
+
+def near(changed: bytes, stems: Mapping[bytes, Collection[bytes]]) -> list[bytes]:
+    """Return of all names those that `recordings_of` can need for `changed`: a folder may hold very many."""
+    subject = _subject(changed) if is_sidecar_name(changed) else changed
+    return [name for stem in {subject, _stem(subject)} for name in stems.get(stem, ())]
 
 
 def orphans(names: Iterable[bytes], *, is_recording: IsRecording) -> tuple[bytes, ...]:

@@ -32,7 +32,7 @@ class MediaKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
-    """By which a file is known to be unchanged. For S3 objects `mtime_ns` is LastModified, `inode` 0."""
+    """By which a file is known to be unchanged. S3 objects have LastModified and, for `inode`, a hash of the ETag."""
 
     size_bytes: int
     mtime_ns: int

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from uploader.domain.pairing import is_sidecar_name, recordings_of
+from uploader.domain.pairing import by_stem, is_sidecar_name, near, recordings_of
 from uploader.domain.recording import Stamp
 
 
@@ -15,8 +15,18 @@ class Difference:
 
     came: tuple[bytes, ...]
     went: tuple[bytes, ...]
-    concerned: tuple[bytes, ...]
-    """Recordings that did not change themselves, but a file beside them did."""
+    concerns: Mapping[bytes, frozenset[bytes]]
+    """By each name that came or went, the recordings beside it that did not change themselves."""
+
+    @property
+    def concerned(self) -> tuple[bytes, ...]:
+        """Return every recording that did not change itself, but a file beside it did."""
+        return self.concerned_by(self.concerns)
+
+    def concerned_by(self, names: Iterable[bytes]) -> tuple[bytes, ...]:
+        """Return the recordings beside these names that did not change themselves."""
+        none: frozenset[bytes] = frozenset()
+        return tuple(sorted(none.union(*(self.concerns.get(name, none) for name in names))))
 
 
 def difference(
@@ -33,9 +43,11 @@ def difference(
     """
     came = tuple(sorted(name for name, stamp in found.items() if known.get(name) != stamp))
     went = tuple(sorted(name for name in gone if name in known and known[name] != gone_stamp))
-    here = {name for name, stamp in known.items() if stamp != gone_stamp and name not in gone} | set(found)
-    concerned: set[bytes] = set()
+    stems = by_stem({name for name, stamp in known.items() if stamp != gone_stamp and name not in gone} | set(found))
+    changed, concerns = frozenset(came), dict[bytes, frozenset[bytes]]()
     for name in (*came, *went):
         if is_sidecar_name(name) or is_recording(name):
-            concerned.update(recordings_of(name, here, is_recording=is_recording))
-    return Difference(came=came, went=went, concerned=tuple(sorted(concerned - set(came))))
+            beside = frozenset(recordings_of(name, near(name, stems), is_recording=is_recording)) - changed
+            if beside:
+                concerns[name] = beside
+    return Difference(came=came, went=went, concerns=concerns)

@@ -112,7 +112,7 @@ class Attempts:
         def work(db: Database) -> RecordingRow:
             made = _get(db, n)
             row = changes.fetch(db, made.recording_n)
-            if (row.state, event) not in TRANSITIONS or _is_anothers(db, interaction_id, n):
+            if not made.open or (row.state, event) not in TRANSITIONS or _is_anothers(db, interaction_id, n):
                 raise RowMoved("the recording or the interaction was settled meanwhile")
             _own(db, made, interaction_id, at)
             changes.apply(
@@ -153,10 +153,15 @@ class Attempts:
         return self._writer.write(work)
 
     def report_double(self, n: int, interaction_id: str, *, at: int) -> None:
-        """Write that attempt `n` made a second interaction for a recording that has one."""
+        """Write that attempt `n` made a second interaction for a recording that has one.
+
+        Raises RowMoved when the interaction has become another attempt's meanwhile.
+        """
 
         def work(db: Database) -> None:
             made = _get(db, n)
+            if _is_anothers(db, interaction_id, n):
+                raise RowMoved("the interaction was settled meanwhile")
             _own(db, made, interaction_id, at)
             row = changes.fetch(db, made.recording_n)
             _report_double(db, row, interaction_id, at)
@@ -220,9 +225,11 @@ class Attempts:
 
     def open_attempts(self) -> list[OpenAttempt]:
         """Return every attempt whose outcome is unknown, with its recording."""
-        with self._readers.lend() as db:
-            found = [attempt(v) for v in db.execute(f"{SELECT_ATTEMPT} WHERE open = 1 AND outcome IS NOT NULL")]
-            return [OpenAttempt(attempt=a, recording=changes.fetch(db, a.recording_n)) for a in found]
+        return self._open("outcome IS NOT NULL")
+
+    def in_flight(self) -> list[OpenAttempt]:
+        """Return every attempt whose answer is awaited, with its recording."""
+        return self._open("outcome IS NULL")
 
     def unlisted(self, *, since: int, limit: int) -> list[OpenAttempt]:
         """Return accepted attempts since `since` that no listing has shown yet, newest first."""
@@ -289,7 +296,7 @@ class Attempts:
             )
             return whole
 
-        return self._writer.write(work, redoable=True)
+        return self._writer.write(work)
 
     def revoke(self, recording_n: int, *, at: int) -> None:
         """Make the URLs of a recording's attempts so far answer 410."""
@@ -298,6 +305,11 @@ class Attempts:
     def doubt_settled(self, recording_n: int, *, found: int) -> bool:
         """Say whether a recording was looked for, or sent, since the ledger's doubt was found."""
         return any((made.ended_at or made.started_at) >= found for made in self.of(recording_n))
+
+    def _open(self, which: str) -> list[OpenAttempt]:
+        with self._readers.lend() as db:
+            found = [attempt(v) for v in db.execute(f"{SELECT_ATTEMPT} WHERE open = 1 AND {which}")]
+            return [OpenAttempt(attempt=a, recording=changes.fetch(db, a.recording_n)) for a in found]
 
     def _select(self, where: str, values: tuple[Any, ...]) -> list[AttemptRow]:
         with self._readers.lend() as db:
@@ -362,10 +374,14 @@ def _doubt_unconfirmed(db: Database, *, since: int, found: int, at: int) -> None
 
 
 def _insert_doubt(db: Database, row: RecordingRow, *, since: int, at: int) -> None:
+    """Write one attempt for all that may be missing: none can be older than the call, whatever its zone."""
+    start = _call_start(row)
+    if start is not None:
+        since = max(since, min(start - 24 * _HOUR_MS, at))
     db.execute(
         "INSERT INTO attempt (recording_n, number, started_at, ended_at, call_start, sent, outcome, cause, "
         "message) VALUES (?, ?, ?, ?, ?, ?, 'unknown', ?, ?)",
-        (row.n, row.attempts + 1, since, at, _call_start(row), row.body, Cause.CRASH.value, DOUBT_MESSAGE),
+        (row.n, row.attempts + 1, since, at, start, row.body, Cause.CRASH.value, DOUBT_MESSAGE),
     )
 
 

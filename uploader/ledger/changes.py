@@ -52,6 +52,11 @@ def apply(
     releases = event in RELEASES_IDENTITY and not has_open_attempt(db, row)
     if releases:
         values |= {"claims": 0}
+    if event in RELEASES_IDENTITY:
+        # It goes round again, who knows how long: an older request is looked for anew before the next.
+        values |= {"cleared": 0}
+    if event is Event.CHANGED:
+        values |= {"faults": 0}  # what the service found wrong may be mended
     values |= changes | {"state": state.value}
     _set(db, row, values, claim)
     append(db, row.n, event=event, state=state, at=at, detail=detail or values["reason_code"])

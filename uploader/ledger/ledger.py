@@ -52,7 +52,12 @@ class Ledger:
             existed = path.exists()
             _prepare(path, quick_check=existed)
             _own_generation(path)
-            return cls(path, writer=GroupWriter(path), role=role)
+            writer = GroupWriter(path)
+            try:
+                return cls(path, writer=writer, role=role)
+            except BaseException:
+                writer.close()
+                raise
         except BaseException:
             role.release()
             raise
@@ -174,7 +179,11 @@ def _own_generation(path: Path) -> None:
         generation = max(stored, expected) + 1
         db.conn.execute("BEGIN IMMEDIATE")
         if stored < expected:
-            last = db.execute("SELECT coalesce(max(at), 0) FROM history").fetchone()[0]
+            # A doubt that was found before may not be settled for all: it begins where the first one did.
+            last = db.execute(
+                "SELECT min(at) FROM (SELECT coalesce(max(at), 0) AS at FROM history UNION ALL "
+                "SELECT CAST(value AS INTEGER) FROM note WHERE key = 'doubt_since')"
+            ).fetchone()[0]
             db.execute("INSERT OR REPLACE INTO note VALUES ('doubt_since', ?)", (str(last),))
             db.execute("INSERT OR REPLACE INTO note VALUES ('doubt_found', strftime('%s', 'now') || '000')")
         db.execute("INSERT OR REPLACE INTO note VALUES ('generation', ?)", (str(generation),))

@@ -11,10 +11,12 @@ from sqlite_utils import Database
 
 from uploader.domain.lifecycle import Event
 from uploader.domain.recording import State
+from uploader.errors import RowMoved
 from uploader.ledger import changes
 from uploader.ledger.connection import ReaderPool
+from uploader.ledger.filters import Filter
 from uploader.ledger.identity import Contents, Identity, alike, make_ready
-from uploader.ledger.rows import RECORDING_COLUMNS, SELECT_RECORDING, HistoryRow, RecordingRow, recording
+from uploader.ledger.rows import SELECT_RECORDING, HistoryRow, RecordingRow, recording
 from uploader.ledger.writer import Writer
 
 LIVE, BACK_FILL = 0, 1
@@ -23,41 +25,6 @@ LANES = (LIVE, BACK_FILL)
 PARKED = 10
 """Added to the lane of what is paused, so that claiming never looks at it."""
 _ALL_LANES = (*LANES, *(lane + PARKED for lane in LANES))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Which recordings: what is None does not matter. Times in milliseconds; `since`/`until` are of discovery."""
-
-    states: tuple[State, ...] = ()
-    source: str | None = None
-    import_name: str | None = None
-    reason: str | None = None
-    overdue_before: int | None = None
-    since: int | None = None
-    until: int | None = None
-    ids: tuple[int, ...] | None = None
-
-    def where(self) -> tuple[str, list[Any]]:
-        """Return the condition and its values."""
-        parts, values = ["1"], list[Any]()
-        if self.states:
-            parts.append(f"r.state IN ({', '.join('?' * len(self.states))})")
-            values += [state.value for state in self.states]
-        if self.overdue_before is not None:
-            parts.append("r.state = 'submitted' AND r.submitted_at < ?")
-            values.append(self.overdue_before)
-        simple = (
-            ("s.name = ?", self.source), ("i.name = ?", self.import_name), ("r.reason_code = ?", self.reason),
-            ("r.discovered_at >= ?", self.since), ("r.discovered_at < ?", self.until),
-        )  # fmt: skip
-        for condition, value in simple:
-            if value is not None:
-                parts.append(condition)
-                values.append(value)
-        if self.ids is not None:
-            parts.append(f"r.n IN ({', '.join(str(int(n)) for n in self.ids)})")
-        return " AND ".join(parts), values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,18 +144,30 @@ class Recordings:
                 db, first, claim=changes.ANY_CLAIM, claimed=None, due_at=at, location=by.location,
                 size_bytes=by.size_bytes, mtime_ns=by.mtime_ns, inode=by.inode, sidecar=by.sidecar,
             )  # fmt: skip
+            # A file that comes under the old name is another recording.
+            db.execute("DELETE FROM entry WHERE recording_n = ?", (first.n,))
             db.execute("UPDATE entry SET recording_n = ? WHERE recording_n = ?", (first.n, by.n))
             changes.append(db, first.n, event="relocated", state=first.state, at=at, detail="the file was renamed")
 
         self._writer.write(work)
 
+    def clear(self, row: RecordingRow, *, at: int, detail: str) -> None:
+        """Let an unconfirmed recording be sent again. Raises RowMoved, also when it was sent again meanwhile."""
+
+        def work(db: Database) -> None:
+            if changes.fetch(db, row.n).attempts != row.attempts:
+                raise RowMoved("it was sent again meanwhile")
+            changes.apply(db, row, Event.CLEARED, at=at, claim=changes.ANY_CLAIM, due_at=at, cleared=1, detail=detail)
+
+        self._writer.write(work)
+
     def shares_staged(self, row: RecordingRow) -> bool:
-        """Say whether another recording that is on its way needs what is staged for `row`."""
+        """Say whether another recording that is on its way needs what is staged for `row`, or may be about to."""
         with self._readers.lend() as db:
             found = db.execute(
-                "SELECT 1 FROM recording WHERE content_id = ? AND claims = 1 AND n <> ? AND "
+                "SELECT 1 FROM recording WHERE content_id = ? AND claims = 1 AND n <> ? AND (state = 'ready' OR ("
                 "json_extract(staged, '$.key') = json_extract(?, '$.key') AND state IN "
-                "('staged', 'submitting', 'unconfirmed', 'submitted')",
+                "('staged', 'submitting', 'unconfirmed', 'submitted')))",
                 (row.content_id, row.n, row.staged),
             ).fetchone()
         return found is not None
@@ -384,6 +363,3 @@ def _queues(states: Sequence[State]) -> list[tuple[int, State]]:
 def _split(location: bytes) -> tuple[bytes, bytes]:
     folder, _, name = location.rpartition(b"/")
     return folder, name
-
-
-__all__ = ["LANES", "PARKED", "RECORDING_COLUMNS", "Filter", "Recordings", "Tally"]

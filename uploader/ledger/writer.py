@@ -55,10 +55,10 @@ class DirectWriter:
                 self._db.conn.execute("BEGIN IMMEDIATE")
                 try:
                     result = work(self._db)
+                    self._db.conn.commit()
                 except BaseException:
                     self._db.conn.rollback()
                     raise
-                self._db.conn.commit()
             except sqlite3.Error as error:
                 raise unusable(error) from error
             return result

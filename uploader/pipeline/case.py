@@ -25,7 +25,7 @@ class Case:
     @property
     def is_watched(self) -> bool:
         """Whether the recording is settled, or waits for something else, and only its open attempts are watched."""
-        return self.row.state is not State.UNCONFIRMED
+        return self.row.state not in {State.UNCONFIRMED, State.SUBMITTING}
 
     @property
     def opens(self) -> tuple[Open, ...]:

@@ -173,6 +173,8 @@ class Intake:
         first = self._ledger.recordings.get(duplicate.duplicate_of)
         if first is None or first.state not in {State.READY, State.STAGED} or first.source_n != duplicate.source_n:
             return
+        if first.import_n or duplicate.import_n:
+            return  # an import has each location once; what it finds gone it gives up at once, which wakes this one
         if place.stamp(first.location) is not None:
             return
         try:

@@ -20,7 +20,7 @@ from uploader.domain.visibility import Learned, belongs, proves_absence, wait_se
 from uploader.domain.walk import Window, cover, windows_for
 from uploader.errors import RowMoved
 from uploader.ledger.attempts import OpenAttempt
-from uploader.ledger.changes import ANY_CLAIM, apply, change
+from uploader.ledger.changes import ANY_CLAIM, change
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import from_ms, to_ms
 from uploader.pipeline.case import Case, Pass, serves
@@ -34,6 +34,7 @@ EARLY_LOOKS_SECONDS = (1.0, 4.0, 15.0, 40.0)
 HELD_LOOKS_SECONDS = (60.0, 300.0, 3600.0)
 """A hold is judged again after a minute, five minutes, then hourly, or when something was learned."""
 CONTROL_DAYS = 30
+_RANKS = {Kind.ADOPT: 0, Kind.HOLD: 1, Kind.SEND_AGAIN: 2}
 
 
 class Reconciler:
@@ -63,7 +64,7 @@ class Reconciler:
         """Return when something is due; None when nothing is open."""
         now = to_ms(self._clock.now())
         cases = self._cases()
-        dues = [case.row.due_at or now for case in cases if not case.is_watched]
+        dues = [case.row.due_at or now for case in cases if case.row.state is State.UNCONFIRMED]
         dues += [a.recheck_at for case in cases if case.is_watched for a in case.attempts if a.recheck_at]
         return max(0.0, (min(dues) - now) / 1000) if dues else None
 
@@ -80,16 +81,19 @@ class Reconciler:
         first = [self._read(window) for window in windows]
         second = [self._read(window) for window in windows]
         self._learned_at_last = _gist(self._listing.learned)
+        # What is in flight may be what the listing shows. It is read first: once settled it is open, or has its id.
+        flying = [Case(row=one.recording, attempts=(one.attempt,)) for one in self._ledger.attempts.in_flight()]
         # Read again what is open: an answer may have come while the listing was read.
-        cases = self._cases()
-        wanted = {c.row.n for c in due}
+        cases = [*self._cases(), *flying]
+        wanted, settling = {c.row.n for c in due}, {c.row.n for c in watched}
         settled = sum(
             self._judge(case, cases, first, second, began)
             for case in cases
             if case.row.n in wanted and case.row.state is State.UNCONFIRMED
         )
-        for case in watched:
-            self._recheck(case, cases, first, second)
+        for case in cases:
+            if case.row.n in settling and case.is_watched:
+                self._recheck(case, cases, first, second)
         return settled
 
     def _read(self, window: Window) -> Pass:
@@ -151,11 +155,9 @@ class Reconciler:
             decide(one, replace(look, proof=_proof(case, one, (first, second), learned, wait)), learned.echo)
             for one in case.opens
         ]
-        for kind in (Kind.ADOPT, Kind.HOLD):
-            found = next((decision for decision in decisions if decision.kind is kind), None)
-            if found is not None:
-                return self._unless_resubmitted(found, look)
-        return decisions[0]
+        # The most that is known of any body counts: what is shown, then what forbids, then what is not proved.
+        decisions.sort(key=lambda one: (_RANKS[one.kind], one.reason is Reason.NO_PROOF))
+        return self._unless_resubmitted(decisions[0], look)
 
     def _unless_resubmitted(self, decision: Decision, look: Look) -> Decision:
         """Follow `on_unconfirmed = "resubmit"` where whole listings show nothing, but nothing is proved."""
@@ -190,9 +192,7 @@ class Reconciler:
         if decision.kind is Kind.SEND_AGAIN:
             proved = decision.reason is None
             how = "the listing does not have it" if proved else "on_unconfirmed = resubmit"
-            self._ledger.recordings.write(
-                lambda db: apply(db, row, Event.CLEARED, at=now, claim=ANY_CLAIM, due_at=now, cleared=1, detail=how)
-            )
+            self._ledger.recordings.clear(row, at=now, detail=how)
             log.warning("recording.to_be_sent_again", id=row.id, proved=proved)
             return 1
         self._hold(case, decision, now)
@@ -218,7 +218,7 @@ class Reconciler:
 
     def _next_look_seconds(self, case: Case, is_held: bool) -> float:  # noqa: FBT001 (private)
         if is_held:
-            looks = 0 if case.row.held is None else case.row.looks
+            looks = 0 if case.row.held is None else case.row.looks + 1
             return HELD_LOOKS_SECONDS[min(looks, len(HELD_LOOKS_SECONDS) - 1)]
         wait = wait_seconds(self._configured_wait, self._listing.learned.lags_seconds)
         elapsed = self._clock.monotonic() - max(self._known_since[a.n] for a in case.attempts)
@@ -228,6 +228,12 @@ class Reconciler:
 
     def _recheck(self, case: Case, cases: list[Case], first: list[Pass], second: list[Pass]) -> None:
         """Look again for the open attempts of a recording that is settled: a second one is reported."""
+        try:
+            self._recheck_each(case, cases, first, second)
+        except RowMoved:
+            log.debug("recording.moved", id=case.row.id)
+
+    def _recheck_each(self, case: Case, cases: list[Case], first: list[Pass], second: list[Pass]) -> None:
         mine = set(case.windows)
         ours = [r for r in first if serves(r, mine)], [r for r in second if serves(r, mine)]
         look = self._look(case, cases, *ours)

@@ -89,10 +89,13 @@ def sha256_of(path: bytes, *, expected: Stamp) -> bytes | None:
 
 def read_small(path: bytes, *, limit: int) -> bytes:
     """Return the file's content, at most `limit` + 1 bytes of it. Raises OSError."""
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(path, flags)
-    with os.fdopen(descriptor, "rb") as file:
+    with open(path, "rb", opener=_without_blocking) as file:
         return file.read(limit + 1)
+
+
+def _without_blocking(path: str, flags: int) -> int:
+    """Open as asked, but never wait for a writer: a FIFO may stand in the file's place."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def is_gone(error: OSError) -> bool:

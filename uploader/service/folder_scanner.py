@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 
 import structlog
 
@@ -107,9 +108,10 @@ class FolderScanner(Scanner):
         if self._watch is None and self._rhythm.events and not is_network(os.fsdecode(self._root)):
             check_root(self._root)
             self._start_watch()
-        total, visited = Seen(), set[bytes]()
+        total, visited, unread = Seen(), set[bytes](), list[bytes]()
         known_directories = self._ledger.discovery.directories(self._source.n)
-        for number, listing in enumerate(walk(self._root, self._rules, stop=self._stop)):
+        listings = walk(self._root, self._rules, stop=self._stop, passed_over=unread.append)
+        for number, listing in enumerate(listings):
             if number == 0 and known_directories and self._looks_unmounted(listing):
                 raise SourceUnavailable("the folder is empty, though recordings were known in it: is it mounted?")
             visited.add(listing.path)
@@ -117,15 +119,20 @@ class FolderScanner(Scanner):
             gone = frozenset(known) - frozenset(listing.files)
             total = added(total, self._record(listing.path, listing.files, gone, known))
         for directory in known_directories:
-            if directory not in visited and not self._stop.is_set():
+            if directory in visited or _is_in(directory, unread):
+                continue  # in what cannot be read nothing is gone
+            if not self._stop.is_set():
                 known = self._known(directory)
                 total = added(total, self._record(directory, {}, frozenset(known), known))
         return total
 
     def _looks_unmounted(self, listing: Listing) -> bool:
         """An empty root where much was known is more likely an unmounted share than a cleared one."""
-        with os.scandir(self._root) as entries:
-            empty = next(entries, None) is None
+        try:
+            with os.scandir(self._root) as entries:
+                empty = next(entries, None) is None
+        except OSError as error:
+            raise SourceUnavailable("the folder cannot be reached any more", hint="check the mount") from error
         return empty and not listing.files and self._ledger.discovery.knows_files(self._source.n)
 
     def _known(self, directory: bytes) -> dict[bytes, Stamp]:
@@ -134,3 +141,8 @@ class FolderScanner(Scanner):
     def below_root(self, directory: bytes) -> bytes:
         """Return the directory's path below the root."""
         return directory[len(self._root) :].strip(b"/")
+
+
+def _is_in(directory: bytes, folders: Sequence[bytes]) -> bool:
+    """Say whether `directory` is one of these folders, or lies in one."""
+    return any(directory == folder or directory.startswith(folder + b"/") for folder in folders)

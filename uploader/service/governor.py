@@ -96,7 +96,8 @@ class Governor:
             until = outcome.retry_at or (self.resets_at() if why is Why.DAILY_LIMIT else None)
             gate.close(why, until=until, by_probe=is_probe)
         elif outcome.kind is Kind.ACCEPTED:
-            gate.passed()
+            if is_probe or gate.why is not Why.DAILY_LIMIT:
+                gate.passed()  # an answer from before says nothing about a day that is used up
         elif is_probe:
             self._undecided(gate, outcome)
         return why

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -34,6 +35,7 @@ from uploader.service.governor import Governor
 
 log = structlog.get_logger()
 
+_SHORTEST_WAIT_SECONDS = 0.05
 _SOON_MS = 2000
 _UNAVAILABLE_MS = 30_000
 
@@ -88,21 +90,28 @@ class Line:
         self._governor = governor
         self._routes = routes
         self._clock = clock
+        self._lock = threading.Lock()
+        self._taken = 0
+        """Places for submissions that were not given back yet."""
 
     def admits(self) -> Admission | None:
         """Take a place for one submission, if gates, budget and pace let one go now."""
         admission = self._gates_admit()
         if admission is None or admission is Admission.STORE_PROBE:
             return admission
-        if self._governor.left_today() == 0:
+        left = self._governor.left_today()
+        if left == 0:
             self._governor.gates[GateName.SUBMIT].close(
                 Why.DAILY_LIMIT, until=self._governor.resets_at(), by_probe=admission is Admission.PROBE
             )
             return None
-        if self._governor.submission_wait() > 0:
-            self.give_back(admission)
-            return None
-        return admission
+        with self._lock:
+            is_free = (left is None or self._taken < left) and self._governor.submission_wait() == 0
+            self._taken += 1
+        if is_free:
+            return admission
+        self.give_back(admission)
+        return None
 
     def _gates_admit(self) -> Admission | None:
         """Say whether all gates are open, or the one place of a probe by a staged recording could be taken."""
@@ -117,7 +126,10 @@ class Line:
         return Admission.PROBE if submit.admits_probe_by_sending() else None
 
     def give_back(self, admission: Admission | None) -> None:
-        """Give back the place of a submission that came to no outcome; one that did has none any more."""
+        """Give back the place of a submission, whatever came of it; a probe that came to an outcome has ended."""
+        if admission in {Admission.FREELY, Admission.PROBE}:
+            with self._lock:
+                self._taken -= 1
         if admission is Admission.PROBE:
             self._governor.gates[GateName.SUBMIT].probe_undecided()
         elif admission is Admission.STORE_PROBE:
@@ -128,8 +140,10 @@ class Line:
         gates = [self._governor.gates[name] for name in (GateName.TOKEN, GateName.STORE, GateName.SUBMIT)]
         closed = [gate.seconds_to_probe() for gate in gates if not gate.is_open]
         if closed:
-            return max(0.05, *(seconds or 0.0 for seconds in closed))
-        return self._governor.seconds_to_submission()
+            return max(_SHORTEST_WAIT_SECONDS, *(seconds or 0.0 for seconds in closed))
+        left, wait = self._governor.left_today(), self._governor.seconds_to_submission()
+        # What is left of the day may be in the hands of those under way.
+        return wait if left is None or self._taken < left else max(_SHORTEST_WAIT_SECONDS, wait)
 
     def carry(self, row: RecordingRow, *, admission: Admission | None) -> None:
         """Take one claimed row as far as it goes; it is released or moved when this returns.

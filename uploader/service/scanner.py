@@ -107,8 +107,10 @@ class Scanner:
         is_first = self._source.scanned_at is None
         if is_first and self._rhythm.backlog_limit:
             self._held = Reason.BACKLOG if self.holds_more_than(self._rhythm.backlog_limit) else None
-        seen = self.scan()
-        self._held = None
+        try:
+            seen = self.scan()
+        finally:
+            self._held = None
         if self._stop.is_set():
             return
         self._set_available(available=True)
@@ -150,12 +152,13 @@ class Scanner:
 
         relevant = {n: s for n, s in found.items() if is_sidecar_name(n) or is_recording(n)}
         change = difference(known, relevant, gone=gone, is_recording=is_recording, gone_stamp=GONE)
-        if not (change.came or change.went or change.concerned):
+        if not (change.came or change.went):
             return Seen()
         now = to_ms(self._clock.now())
         arrival = Arrival(due_at=now + int(self._rhythm.settle_seconds * 1000), held=self._held)
         total = Seen()
-        # Sidecars first: by the time a recording is judged its sidecar is in the cache.
+        # Sidecars first: by the time a recording is judged its sidecar is in the cache. What a file concerns is
+        # woken together with its own entry: after a crash no scan would see the difference again.
         order = sorted(change.came, key=lambda name: not is_sidecar_name(name))
         for part in _batches(order, BATCH):
             total = added(
@@ -173,17 +176,17 @@ class Scanner:
                         for name in part
                     ],
                     gone=(),
-                    wake=(),
+                    wake=change.concerned_by(part),
                     arrival=arrival,
                     at=now,
                 ),
             )
-        if change.went or change.concerned:
+        if change.went:
             total = added(
                 total,
                 self._ledger.discovery.record(
                     source_n=self._source.n, directory=directory, sights=[], gone=change.went,
-                    wake=change.concerned, arrival=arrival, at=now,
+                    wake=change.concerned_by(change.went), arrival=arrival, at=now,
                 ),
             )  # fmt: skip
         self._found()

@@ -55,7 +55,7 @@ def test_init_writes_the_example_for_its_owner_only_and_never_twice(qm, tmp_path
     path = tmp_path / "new" / "config.toml"
     first = qm("config", "init", str(path))
     assert first.returncode == 0
-    assert "config check" in first.stdout
+    assert f"--config {path} config check" in first.stdout
     assert path.stat().st_mode & 0o777 == 0o600
     assert len(path.read_text().splitlines()) <= 25
     path.write_text("mine")

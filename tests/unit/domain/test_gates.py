@@ -96,7 +96,9 @@ def test_every_reason_has_a_sentence_and_what_to_do():
 
 OUTCOMES = st.one_of(
     st.just(ACCEPTED),
-    st.builds(no, st.sampled_from(Cause), st.sampled_from(["a", "b"]), st.sampled_from([Kind.NOT_CREATED, Kind.UNKNOWN])),
+    st.builds(
+        no, st.sampled_from(Cause), st.sampled_from(["a", "b"]), st.sampled_from([Kind.NOT_CREATED, Kind.UNKNOWN])
+    ),
 )
 
 

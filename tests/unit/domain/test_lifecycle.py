@@ -136,10 +136,14 @@ def test_an_analyzed_recording_never_moves_again():
     assert allowed(S.ANALYZED) == ()
 
 
-def test_every_way_back_to_the_start_but_a_late_sending_again_frees_the_identity():
+def test_every_way_back_to_the_start_but_a_second_interaction_frees_the_identity():
     back = {event for (_, event), to in TRANSITIONS.items() if to is S.DISCOVERED}
-    assert back <= RELEASES_IDENTITY
+    assert back - {E.NEW_INTERACTION} <= RELEASES_IDENTITY
     assert back <= REVOKES_URLS
+
+
+def test_one_that_a_person_sends_a_second_time_goes_on_keeping_its_duplicates_out():
+    assert E.NEW_INTERACTION not in RELEASES_IDENTITY
 
 
 def test_whatever_leads_to_another_request_revokes_the_urls_given_out_before():

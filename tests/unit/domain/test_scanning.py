@@ -77,7 +77,9 @@ def test_a_peer_that_came_or_went_concerns_the_other_of_its_stem():
     assert differ({b"a.wav": one(), b"a.mp3": one()}, {b"a.wav": one()}, [b"a.mp3"]).concerned == (b"a.wav",)
 
 
-NAMES = st.sampled_from([b"a.wav", b"a.mp3", b"a.json", b"a.wav.json", b"a.mp3.json", b"b.wav", b"b.json", b"a.wav.wav"])
+NAMES = st.sampled_from(
+    [b"a.wav", b"a.mp3", b"a.json", b"a.wav.json", b"a.mp3.json", b"b.wav", b"b.json", b"a.wav.wav"]
+)
 STAMPS = st.builds(one, st.integers(1, 3))
 DIRECTORY = st.dictionaries(NAMES, STAMPS, max_size=8)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -451,7 +452,7 @@ SPANS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)).map(sorted), 
 def test_merged_spans_hold_the_same_bytes_sorted_and_apart(spans):
     merged = merge(spans)
     assert {n for a, b in merged for n in range(a, b + 1)} == {n for a, b in spans for n in range(a, b + 1)}
-    assert all(one[1] + 1 < other[0] for one, other in zip(merged, merged[1:], strict=False))
+    assert all(one[1] + 1 < other[0] for one, other in pairwise(merged))
 
 
 def test_only_every_byte_is_the_whole_recording(kit):
@@ -476,7 +477,7 @@ def test_refusals_of_the_accounts_fault_are_taken_back(kit: Kit):
     kit.submitted(b"before.wav")
     rows = []
     for n in range(3):
-        attempt, row = kit.begin(kit.staged(b"%d.wav" % n))
+        attempt, _ = kit.begin(kit.staged(b"%d.wav" % n))
         rows.append(kit.finish(attempt, refused(), FINAL if n == 0 else AGAIN))
     assert kit.ledger.recordings.forgive_refusals(at=kit.now) == 3
     assert [kit.again(row).faults for row in rows] == [0, 0, 0]
@@ -512,3 +513,15 @@ def test_while_an_attempt_is_open_its_duplicates_stay_out_then_are_judged_again(
         kit.ledger.attempts.rechecked(attempt.n, at=kit.now)
     assert of(kit, first)[0].open == 0
     assert kit.again(second).state is State.DISCOVERED
+
+
+@pytest.mark.parametrize("how", ["file", "sidecar"])
+def test_what_was_mended_after_a_refusal_has_all_its_attempts_again(kit, how):
+    row = kit.staged()
+    for number in range(3):
+        attempt, _ = kit.begin(row)
+        row = kit.finish(attempt, refused(), FINAL if number == 2 else AGAIN)
+    assert (row.state, row.faults) == (State.REFUSED, 3)
+    kit.record(b"a.wav", version=2) if how == "file" else kit.record(wake=(b"a.wav",))
+    after = kit.again(row)
+    assert (after.state, after.faults, after.attempts) == (State.DISCOVERED, 0, 3)

@@ -234,6 +234,6 @@ def test_one_source_does_not_see_the_entries_of_another(kit):
 def test_a_transaction_that_fails_writes_nothing_of_a_directory(kit):
     kit.record(b"a.wav")
     kit.force("DELETE FROM source WHERE name = 'hq'")
-    with pytest.raises(Exception):  # noqa: B017, PT011 (whatever it is, nothing is half written)
+    with pytest.raises(Exception):  # noqa: B017 (whatever it is, nothing is half written)
         kit.record(b"b.wav", sidecars=(b"b.json",))
     assert set(entries(kit)) == {b"a.wav"}

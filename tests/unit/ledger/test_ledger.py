@@ -93,6 +93,17 @@ def test_the_role_is_given_back_when_opening_fails(path):
     opened(path).close()
 
 
+def test_a_ledger_whose_own_notes_make_no_sense_leaves_no_thread_and_no_role_behind(path):
+    ledger = opened(path)
+    ledger.books.set_notes({"doubt_since": "yesterday", "doubt_found": "today"})
+    ledger.close()
+    before = set(threading.enumerate())
+    with pytest.raises(ValueError, match="yesterday"):
+        opened(path)
+    assert set(threading.enumerate()) == before
+    assert not SenderRole(path).is_held()
+
+
 @pytest.mark.parametrize("content", [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 4096])
 @pytest.mark.parametrize("way", [Ledger.open_for_sending, Ledger.open_beside])
 def test_a_damaged_file_is_refused_with_a_sentence_and_left_as_it_is(path, content, way):

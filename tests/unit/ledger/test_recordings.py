@@ -17,8 +17,9 @@ from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 from uploader.errors import RowMoved
 from uploader.ledger.discovery import Arrival, Sight
+from uploader.ledger.filters import Filter
 from uploader.ledger.ledger import Ledger
-from uploader.ledger.recordings import PARKED, Filter
+from uploader.ledger.recordings import PARKED
 
 WAITING = [State.READY, State.DISCOVERED]
 

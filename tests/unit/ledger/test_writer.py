@@ -183,6 +183,16 @@ def test_a_command_waits_for_a_long_transaction_rather_than_fail(path):
     assert rows(path) == ["first", "late"]
 
 
+def test_a_commit_that_fails_leaves_no_transaction_behind(writer, path):
+    writer.write(lambda db: db.execute(
+        "CREATE TABLE child (t INTEGER REFERENCES t (n) DEFERRABLE INITIALLY DEFERRED)"))  # fmt: skip
+    writer._db.conn.execute("PRAGMA foreign_keys = ON")
+    with pytest.raises(LedgerError):
+        writer.write(lambda db: db.execute("INSERT INTO child VALUES (99)"))
+    writer.write(insert("after"))
+    assert rows(path) == ["after"]
+
+
 def limit_pages(writer, path, more: int) -> None:
     """Let the file grow by `more` pages, as on a full disk."""
     pages = writer.write(lambda db: db.execute("PRAGMA page_count").fetchone()[0])

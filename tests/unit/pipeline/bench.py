@@ -119,9 +119,7 @@ class Service:
         self.interactions[id_] = made
         return made
 
-    def submit(
-        self, body: dict[str, Any], *, download_url: str, token: Any, idempotency_key: str | None
-    ) -> Outcome:
+    def submit(self, body: dict[str, Any], *, download_url: str, token: Any, idempotency_key: str | None) -> Outcome:
         self.story.append("submit")
         self.requests.append({"body": body, "url": download_url, "key": idempotency_key})
         self.before_answer()
@@ -148,9 +146,7 @@ class Service:
         if self.errors:
             raise self.errors.pop(0)
         now = self.clock.now()
-        shown = [
-            one for one in self.interactions.values() if one.listed_from <= now and start <= self._at(one) <= end
-        ]
+        shown = [one for one in self.interactions.values() if one.listed_from <= now and start <= self._at(one) <= end]
         first = int(page_token or 0)
         part = shown[first : first + min(page_size, self.page_limit)]
         more = first + len(part) < len(shown)

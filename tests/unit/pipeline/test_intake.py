@@ -339,7 +339,9 @@ def test_a_recording_that_is_no_longer_ours_is_left_alone(bench):
 
 def test_no_reason_names_a_value(bench):
     secret = "+14155559999"
-    bench.write("a.wav.json", json.dumps({"direction": secret, secret: secret, "interaction_info": {"to": secret}}).encode())
+    bench.write(
+        "a.wav.json", json.dumps({"direction": secret, secret: secret, "interaction_info": {"to": secret}}).encode()
+    )
     row = bench.take_in(bench.rested("a.wav", None))
     assert row.state is State.QUARANTINED
     assert "9999" not in str([one.detail for one in bench.ledger.recordings.history(row.n)]) + str(row.reason)

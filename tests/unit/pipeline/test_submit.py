@@ -270,7 +270,9 @@ def test_an_unknown_outcome_leaves_the_recording_to_be_looked_for(bench):
     assert (attempt.outcome, attempt.open) == ("unknown", 1)
 
 
-@pytest.mark.parametrize("outcome", [accepted("i-9"), refused(), refused(Cause.SCOPE), unknown(), unknown(Cause.SERVER)])
+@pytest.mark.parametrize(
+    "outcome", [accepted("i-9"), refused(), refused(Cause.SCOPE), unknown(), unknown(Cause.SERVER)]
+)
 def test_whatever_comes_of_it_the_attempt_knows(bench, outcome):
     row = bench.send(bench.staged(), outcome)
     (attempt,) = bench.attempts_of(row)

@@ -282,9 +282,7 @@ def test_a_gate_whose_probe_is_out_makes_no_busy_loop(bench):
 
 
 def test_rows_of_others_make_no_busy_loop_for_an_import_alone(bench):
-    made = bench.ledger.discovery.begin_import(
-        name="i", source_n=bench.kit.source_n, settings="{}", at=bench.now
-    )
+    made = bench.ledger.discovery.begin_import(name="i", source_n=bench.kit.source_n, settings="{}", at=bench.now)
     bench.staged("live.wav", call(1))
     bench.drop("new.wav", call(2))
     dispatcher = bench.new_dispatcher(line=FakeLine(), import_n=made.n)
@@ -294,9 +292,7 @@ def test_rows_of_others_make_no_busy_loop_for_an_import_alone(bench):
 
 
 def test_an_import_alone_is_fed_its_own(bench):
-    made = bench.ledger.discovery.begin_import(
-        name="i", source_n=bench.kit.source_n, settings="{}", at=bench.now
-    )
+    made = bench.ledger.discovery.begin_import(name="i", source_n=bench.kit.source_n, settings="{}", at=bench.now)
     bench.drop("new.wav", call(2))
     bench.drop("old.wav", call(3), import_n=made.n, lane=1)
     _, fed = turn(bench, bench.new_dispatcher(line=FakeLine(), import_n=made.n))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -65,7 +66,7 @@ def places(desk, seconds):
 def test_places_come_at_the_configured_pace_and_never_in_a_burst(desk):
     taken = places(desk(per_second=4), 10)
     assert 40 <= len(taken) <= 41
-    assert all(b - a >= 0.249 for a, b in zip(taken, taken[1:], strict=False))
+    assert all(b - a >= 0.249 for a, b in pairwise(taken))
 
 
 def test_looking_at_the_next_place_does_not_take_it(desk):
@@ -201,7 +202,9 @@ def test_a_probe_of_equal_refusals_that_is_refused_keeps_it_closed_and_waits_lon
     assert waits[3] > waits[0]
 
 
-@pytest.mark.parametrize("outcome", [unknown(), refused(Cause.RATE_SECOND), refused(Cause.TOKEN), unknown(Cause.SERVER)])
+@pytest.mark.parametrize(
+    "outcome", [unknown(), refused(Cause.RATE_SECOND), refused(Cause.TOKEN), unknown(Cause.SERVER)]
+)
 def test_a_probe_that_meets_something_else_keeps_the_gate_closed_for_what_it_was(desk, outcome):
     one = desk()
     one.submit.close(Why.SCOPE)
@@ -226,6 +229,17 @@ def test_an_acceptance_opens_whoever_brings_it(desk):
     one = desk()
     one.submit.close(Why.UNREACHABLE)
     one.told(accepted("i"))
+    assert one.submit.is_open
+
+
+def test_an_acceptance_from_before_does_not_open_what_the_days_limit_closed(desk):
+    one = desk()
+    one.told(refused(Cause.RATE_DAY))
+    one.told(accepted("i"))
+    assert one.submit.why is Why.DAILY_LIMIT
+    one.clock.advance(12 * 3600)
+    assert one.submit.admits_probe()
+    one.told(accepted("i"), is_probe=True)
     assert one.submit.is_open
 
 

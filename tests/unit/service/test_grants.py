@@ -25,9 +25,7 @@ def grants(bench):
 
 
 def fetch(grants, row, first, last, attempt=1):
-    grants.fetched(
-        row.id, attempt, first_byte=first, last_byte=last, complete=True, status=206, agent="any"
-    )
+    grants.fetched(row.id, attempt, first_byte=first, last_byte=last, complete=True, status=206, agent="any")
 
 
 def test_an_attempt_that_was_written_is_served(bench, grants):

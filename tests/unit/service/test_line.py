@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.unit.ledger.kit import refused, unknown
+from tests.unit.ledger.kit import accepted, refused, unknown
 from tests.unit.pipeline.bench import CALL, call, wave
 from tests.unit.service.bench import ServiceBench
 from uploader.domain.gates import Why
@@ -194,6 +194,36 @@ def test_the_budget_of_the_day_closes_the_gate_until_midnight(tmp_path):
     bench.close()
 
 
+def test_no_more_places_are_given_than_the_day_has_left(tmp_path):
+    """Those in the workers' hands have not been counted by the ledger yet."""
+    bench = ServiceBench(tmp_path, per_day=3)
+    taken = []
+    for _ in range(5):
+        bench.clock.advance(1)
+        taken.append(bench.line.admits())
+    assert taken == [Admission.FREELY] * 3 + [None] * 2
+    assert bench.submit_gate.is_open
+    assert bench.line.seconds_to_place() >= 0.05
+    bench.line.give_back(taken[0])
+    assert bench.line.admits() is Admission.FREELY
+    bench.close()
+
+
+def test_a_day_that_is_used_up_stays_so_though_answers_still_come(tmp_path):
+    bench = ServiceBench(tmp_path, per_day=1)
+    rows = [bench.staged(f"{n}.wav", call(n)) for n in range(2)]
+
+    def meanwhile():
+        assert bench.line.admits() is None
+        return accepted("int-9")
+
+    bench.service.manners = [meanwhile]
+    assert bench.carry_admitted(rows[0]).state is State.SUBMITTED
+    assert bench.line.admits() is None
+    assert bench.submit_gate.why is Why.DAILY_LIMIT
+    bench.close()
+
+
 # A probe by sending: one at a time, given back by whoever took it and nobody else.
 
 
@@ -313,7 +343,8 @@ def test_what_was_staged_in_another_manner_is_staged_anew(tmp_path):
             return type("Url", (), {"url": f"http://here/{id_}-{attempt}{extension}"})()
 
     class Bucket:
-        removed: list = []
+        def __init__(self):
+            self.removed = []
 
         def stage(self, **values):
             from uploader.staging.s3 import StagedObject

@@ -10,7 +10,7 @@ from uploader.domain.lifecycle import TRANSITIONS, Event
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 from uploader.errors import UsageError
-from uploader.ledger.recordings import Filter
+from uploader.ledger.filters import Filter
 from uploader.service.operations import changes
 from uploader.service.operations.changes import Manner
 from uploader.service.operations.search import overdue_before

@@ -12,7 +12,7 @@ import pytest
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 from uploader.errors import UsageError
-from uploader.ledger.recordings import Filter
+from uploader.ledger.filters import Filter
 from uploader.service.operations import pausing, search
 from uploader.service.operations.search import Wanted
 from uploader.service.operations.views import recording_view

@@ -8,7 +8,7 @@ import pytest
 
 from uploader.domain.recording import State
 from uploader.errors import LedgerError
-from uploader.ledger.recordings import Filter
+from uploader.ledger.filters import Filter
 from uploader.service.operations import changes
 from uploader.service.operations.changes import Manner
 from uploader.service.operations.opening import existing

@@ -9,9 +9,9 @@ from enum import StrEnum
 from uploader.domain.gates import GateName, Why
 from uploader.domain.recording import State
 from uploader.ledger.books import GateRow
+from uploader.ledger.filters import Filter
 from uploader.ledger.imports import Stuck
 from uploader.ledger.ledger import Ledger
-from uploader.ledger.recordings import Filter
 from uploader.ledger.rows import to_ms
 from uploader.platform.clock import Clock
 from uploader.service.imports.report import Report

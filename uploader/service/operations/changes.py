@@ -17,8 +17,8 @@ from uploader.domain.recording import State
 from uploader.errors import RowMoved, UsageError
 from uploader.ledger.books import bump
 from uploader.ledger.changes import ANY_CLAIM, append, apply, change, watch_open
+from uploader.ledger.filters import Filter
 from uploader.ledger.ledger import Ledger
-from uploader.ledger.recordings import Filter
 from uploader.ledger.rows import RecordingRow, to_ms
 from uploader.service.operations.search import find, is_overdue
 from uploader.service.operations.views import RecordingView, recording_view

@@ -12,8 +12,8 @@ from uploader.domain.lifecycle import TRANSITIONS, Event
 from uploader.domain.reasons import REASONS, Reason
 from uploader.domain.recording import State
 from uploader.errors import UsageError
+from uploader.ledger.filters import Filter
 from uploader.ledger.ledger import Ledger
-from uploader.ledger.recordings import Filter
 from uploader.ledger.rows import RecordingRow, to_ms
 from uploader.service.operations.views import (
     AttemptView,
@@ -198,8 +198,9 @@ def _of_reason(row: RecordingRow) -> list[Remedy]:
     """The reason's own advice, where it is no command of the next lines."""
     if row.reason_code not in set(Reason) or row.state not in {State.QUARANTINED, State.REFUSED}:
         return []
-    hint = REASONS[Reason(row.reason_code)][1]
-    return [Remedy(command="", effect=hint)]
+    hint = Remedy(command="", effect=REASONS[Reason(row.reason_code)][1])
+    unwatched = Remedy(command="", effect="files of an import are not watched: `retry` it once it is mended")
+    return [hint, unwatched] if row.import_n and row.state is State.QUARANTINED else [hint]
 
 
 def _of_state(row: RecordingRow, more: Particularities, *, is_overdue: bool) -> list[Remedy]:
@@ -207,8 +208,10 @@ def _of_state(row: RecordingRow, more: Particularities, *, is_overdue: bool) -> 
     second = Remedy(
         command=f"retry --new-interaction {id_}", effect="send it once more: a second one that nobody can delete"
     )
+    repeated = [Remedy(command=f"show {more.duplicate_of}", effect="the one it repeats")] if more.duplicate_of else []
     if row.state in {State.QUARANTINED, State.REFUSED}:
         return [
+            *repeated,
             Remedy(command=f"explain {quoted(row.location)}", effect="see what would be sent, field by field"),
             Remedy(command=f"retry {id_}", effect="send it round again"),
         ]
@@ -223,16 +226,18 @@ def _of_state(row: RecordingRow, more: Particularities, *, is_overdue: bool) -> 
     if row.state is State.SUBMITTED:
         return [Remedy(command="", effect="nothing: its analysis is awaited")]
     if row.state is State.DUPLICATE:
-        other = [Remedy(command=f"show {more.duplicate_of}", effect="the one it repeats")] if more.duplicate_of else []
-        return [*other, second]
+        return [*repeated, second]
     return [second] if row.state is State.DISCARDED else _of_waiting(row)
 
 
 def _of_waiting(row: RecordingRow) -> list[Remedy]:
     if row.state in {State.READY, State.STAGED}:
         return [Remedy(command="status", effect="it waits for its turn; this shows what keeps it waiting")]
+    rests = "nothing: it rests, or waits for its sidecar"
+    if row.reason_code == Reason.MEDIA_INCOMPLETE:
+        rests = REASONS[Reason.MEDIA_INCOMPLETE][1]
     effect = {
-        State.DISCOVERED: "nothing: it rests, or waits for its sidecar",
+        State.DISCOVERED: rests,
         State.SUBMITTING: "nothing: its request is under way",
         State.ANALYZED: "nothing: its analysis was seen",
         State.SKIPPED: "nothing; it is judged again when its file or sidecar changes",

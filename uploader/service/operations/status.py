@@ -14,8 +14,9 @@ from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 from uploader.ledger.books import GateRow
 from uploader.ledger.discovery import SourceRow
+from uploader.ledger.filters import Filter
 from uploader.ledger.ledger import Ledger
-from uploader.ledger.recordings import Filter, Tally
+from uploader.ledger.recordings import Tally
 from uploader.ledger.rows import to_ms
 from uploader.service.operations.pausing import PAUSED, PAUSED_AT
 from uploader.service.operations.search import Group, group, overdue_before

@@ -141,8 +141,9 @@ class Watch:
             observer.start()
         except OSError as error:
             self._observer = None
+            # It has a thread and a file descriptor from its making on, though it never started.
+            observer.stop()
             if observer.is_alive():
-                observer.stop()
                 observer.join()
             return _why_not(error)
         self._observer = observer

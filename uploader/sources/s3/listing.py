@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -85,11 +86,14 @@ class S3Lister:
 
 
 def stamp_of(info: ObjectInfo) -> Stamp:
-    """Return the stamp by which an object is known to be unchanged; listing and HEAD give the same."""
+    """Return the stamp by which an object is known to be unchanged; listing and HEAD give the same.
+
+    Its time has whole seconds only, so its ETag stands where a file has its inode.
+    """
     return Stamp(
         size_bytes=info.size_bytes,
         mtime_ns=int(info.last_modified.timestamp()) * 1_000_000_000,
-        inode=0,
+        inode=int.from_bytes(hashlib.sha256(info.etag.encode()).digest()[:6], "big"),
     )
 
 

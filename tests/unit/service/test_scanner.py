@@ -1,0 +1,481 @@
+"""The scan is the truth: what a folder holds becomes recordings, whatever happened between two looks."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+import threading
+
+import pytest
+
+from tests.unit.ledger.kit import FakeClock, Kit
+from tests.unit.sources.folder.conftest import bound_by_modes
+from uploader.domain.lifecycle import Event
+from uploader.domain.recording import State
+from uploader.service.folder_scanner import FolderScanner
+from uploader.service.scanner import BATCH, Rhythm
+from uploader.sources.folder.rules import Rules
+
+AUDIO = ["*.wav", "*.mp3"]
+
+
+class Desk:
+    """A folder, a ledger, and a scanner that is turned by hand."""
+
+    def __init__(self, folder, *, backlog_limit=0, include=AUDIO, settle_seconds=2.0):
+        self.root = folder / "root"
+        self.root.mkdir()
+        self.clock = FakeClock()
+        self.kit = Kit(folder / "ledger.db", clock=self.clock)
+        self.source_n = self.kit.source("s", root=os.fsencode(self.root))
+        self.stop = threading.Event()
+        self.found = 0
+        self.options = {"backlog_limit": backlog_limit, "settle_seconds": settle_seconds}
+        self.include = include
+        self.start()
+
+    def start(self):
+        """A scanner as a new process would make it."""
+        self.scanner = FolderScanner(
+            root=os.fsencode(self.root), ledger=self.kit.ledger, source=self.kit.ledger.discovery.source("s"),
+            rules=Rules(include=self.include, exclude=[]),
+            rhythm=Rhythm(rescan_seconds=300.0, events=False, **self.options),
+            clock=self.clock, stop=self.stop, found=self.ring,
+        )  # fmt: skip
+
+    def ring(self):
+        self.found += 1
+
+    def scan(self):
+        """One full scan; return when the next is due."""
+        due = self.scanner._turn(self.clock.monotonic())
+        return due - self.clock.monotonic()
+
+    def look(self, *names):
+        """Ring for some names, and let the scanner look at them only."""
+        for name in names:
+            self.scanner._bell.touched(os.path.join(os.fsencode(self.root), os.fsencode(name)))
+        self.scanner._turn(math.inf)
+
+    def put(self, name, content=b"x"):
+        path = os.path.join(os.fsencode(self.root), os.fsencode(name))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(content)
+
+    def rows(self):
+        return [self.kit.row(n) for n in self.kit.states()]
+
+    def names(self):
+        start = len(os.fsencode(self.root)) + 1
+        return sorted(row.location[start:] for row in self.rows())
+
+    def row(self, name):
+        (found,) = [row for row in self.rows() if row.location.endswith(b"/" + os.fsencode(name))]
+        return found
+
+    @property
+    def source(self):
+        return self.kit.ledger.discovery.source("s")
+
+    def settle(self, *states):
+        """Give every row a state, as if it had gone its way."""
+        for row in self.rows():
+            self.kit.force("UPDATE recording SET due_at = NULL WHERE n = ?", row.n)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    made = []
+
+    def make(**options):
+        made.append(Desk(tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.kit.close()
+
+
+def test_what_is_there_is_found_once(desk):
+    one = desk()
+    one.put("a.wav")
+    one.put("sub/b.mp3")
+    one.put("sub/b.json")
+    one.put("readme.txt")
+    assert one.scan() == 300
+    assert one.names() == [b"a.wav", b"sub/b.mp3"]
+    assert one.found > 0
+    one.found = 0
+    one.scan()
+    assert (one.names(), one.found) == ([b"a.wav", b"sub/b.mp3"], 0)
+
+
+def test_what_is_found_rests_first(desk):
+    one = desk(settle_seconds=7.0)
+    one.put("a.wav")
+    one.scan()
+    assert one.row("a.wav").due_at == one.kit.now + 7000
+
+
+@pytest.mark.parametrize("name", [b"a b.wav", b"\xff.wav", b"a\nb.wav", b"d\xff/\n/x.wav", "Ü/ß.wav".encode()])
+def test_any_name_is_found_and_found_again(desk, name):
+    one = desk()
+    one.put(name)
+    one.scan()
+    one.scan()
+    one.look(name)
+    assert one.names() == [name]
+
+
+def test_a_look_tells_the_same_as_a_scan(desk):
+    one = desk()
+    one.put("a.wav")
+    one.put("sub/b.wav")
+    one.look("a.wav", "sub/b.wav", "none.wav")
+    assert one.names() == [b"a.wav", b"sub/b.wav"]
+    before = one.rows()
+    one.scan()
+    assert one.rows() == before
+
+
+def test_a_look_into_an_ignored_folder_finds_nothing(desk):
+    one = desk()
+    for name in ("@eaDir/a.wav", ".x/b.wav", "sub/#recycle/c.wav"):
+        one.put(name)
+        one.look(name)
+    one.scan()
+    assert one.names() == []
+
+
+def test_a_folder_that_was_moved_in_is_found_with_all_that_is_in_it(desk):
+    one = desk()
+    one.scan()
+    elsewhere = one.root.parent / "elsewhere"
+    (elsewhere / "deep").mkdir(parents=True)
+    (elsewhere / "a.wav").write_bytes(b"x")
+    (elsewhere / "deep" / "b.wav").write_bytes(b"x")
+    elsewhere.rename(one.root / "moved")
+    one.scan()
+    assert one.names() == [b"moved/a.wav", b"moved/deep/b.wav"]
+
+
+def test_a_renamed_file_is_a_new_recording_and_the_old_one_waits(desk):
+    one = desk()
+    one.put("a.wav")
+    one.scan()
+    (one.root / "a.wav").rename(one.root / "b.wav")
+    one.look("a.wav", "b.wav")
+    assert one.names() == [b"a.wav", b"b.wav"]
+    assert {row.state for row in one.rows()} == {State.DISCOVERED}
+
+
+def test_a_removed_file_judges_nothing_and_is_the_same_recording_when_it_is_back(desk):
+    one = desk()
+    one.put("a.wav")
+    one.scan()
+    (one.root / "a.wav").unlink()
+    one.put("keep.txt")
+    one.scan()
+    before = one.rows()
+    one.scan()
+    assert one.rows() == before
+    one.put("a.wav")
+    one.scan()
+    assert one.names() == [b"a.wav"]
+
+
+def test_a_sidecar_that_came_late_wakes_its_recording(desk):
+    one = desk()
+    one.put("a.wav")
+    one.scan()
+    row = one.kit.claim(one.row("a.wav"))
+    one.kit.ledger.recordings.release(row, due_at=one.kit.now + 10**9)
+    one.put("a.json")
+    one.look("a.json")
+    assert one.row("a.wav").due_at == one.kit.now
+
+
+@pytest.mark.parametrize("how", ["scan", "look"])
+def test_a_quarantined_recording_is_woken_by_a_sidecar_that_came_changed_or_went(desk, how):
+    one = desk()
+    one.put("a.wav")
+    one.scan()
+    for change in ("came", "changed", "went"):
+        one.kit.apply(one.row("a.wav"), Event.FAULTED)
+        if change == "went":
+            (one.root / "a.wav.json").unlink()
+        else:
+            one.put("a.wav.json", change.encode())
+        one.scan() if how == "scan" else one.look("a.wav.json")
+        assert one.row("a.wav").state is State.DISCOVERED, change
+
+
+def test_both_files_come_at_once_and_the_sidecar_is_known_first(desk):
+    """By the time a recording can be claimed its sidecar is in the cache."""
+    one = desk()
+    one.put("a.wav")
+    one.put("a.wav.json")
+    seen = []
+    record = one.kit.ledger.discovery.record
+
+    def noting(**options):
+        seen.append([(sight.name, sight.is_recording) for sight in options["sights"]])
+        return record(**options)
+
+    one.kit.ledger.discovery.record = noting
+    one.scan()
+    assert seen == [[(b"a.wav.json", False), (b"a.wav", True)]]
+
+
+def test_a_large_folder_is_written_in_parts_and_whole(desk):
+    one = desk()
+    for n in range(BATCH + 20):
+        one.put(f"{n}.wav")
+    one.scan()
+    assert len(one.rows()) == BATCH + 20
+
+
+def test_a_large_first_scan_is_held_and_what_comes_after_it_is_not(desk):
+    one = desk(backlog_limit=3)
+    for n in range(4):
+        one.put(f"{n}.wav")
+    one.scan()
+    assert one.kit.ledger.recordings.held() == {"backlog": 4}
+    one.put("new.wav")
+    one.scan()
+    assert one.row("new.wav").held is None
+    one.put("newer.wav")
+    one.look("newer.wav")
+    assert one.row("newer.wav").held is None
+    assert one.kit.ledger.discovery.release_backlog(one.source_n, at=one.kit.now) == 4
+
+
+def test_as_many_as_the_limit_are_not_held_and_sidecars_do_not_count(desk):
+    one = desk(backlog_limit=3)
+    for n in range(3):
+        one.put(f"{n}.wav")
+        one.put(f"{n}.json")
+    one.scan()
+    assert one.kit.ledger.recordings.held() == {}
+
+
+def test_a_first_scan_that_was_broken_off_is_still_the_first(desk):
+    one = desk(backlog_limit=3)
+    for n in range(4):
+        one.put(f"{n}.wav")
+    one.stop.set()
+    one.scan()
+    assert one.source.scanned_at is None
+    one.stop.clear()
+    one.start()
+    one.scan()
+    assert one.kit.ledger.recordings.held() == {"backlog": 4}
+
+
+def test_a_first_scan_that_failed_does_not_hold_what_comes_after(desk):
+    one = desk(backlog_limit=1)
+    for n in range(3):
+        one.put(f"{n}.wav")
+    walk = one.scanner.scan
+
+    def fails():
+        from uploader.errors import SourceUnavailable
+
+        one.scanner.scan = walk
+        raise SourceUnavailable("gone")
+
+    one.scanner.scan = fails
+    one.scan()
+    one.put("new.wav")
+    one.look("new.wav")
+    assert one.row("new.wav").held is None
+
+
+def test_an_empty_root_where_recordings_were_is_unavailable_not_cleared(desk):
+    one = desk()
+    one.put("a.wav")
+    one.put("a.json")
+    one.scan()
+    before = one.rows()
+    aside = one.root.parent / "aside"
+    one.root.rename(aside)
+    one.root.mkdir()
+    assert one.scan() == 30
+    assert (one.source.available, "mounted" in one.source.detail) == (False, True)
+    assert one.rows() == before
+    one.root.rmdir()
+    aside.rename(one.root)
+    assert one.scan() == 300
+    assert (one.source.available, one.source.detail) == (True, "")
+    assert one.rows() == before
+
+
+def test_a_missing_root_is_unavailable_and_comes_back(desk):
+    one = desk()
+    one.put("a.wav")
+    one.scan()
+    aside = one.root.parent / "aside"
+    one.root.rename(aside)
+    for _ in range(2):
+        assert one.scan() == 30
+        assert not one.source.available
+    aside.rename(one.root)
+    one.scan()
+    assert one.source.available
+    assert one.names() == [b"a.wav"]
+
+
+def test_an_unavailable_source_is_known_as_such_by_the_next_process(desk):
+    one = desk()
+    one.put("a.wav")
+    one.scan()
+    one.root.rename(one.root.parent / "aside")
+    one.scan()
+    one.start()
+    (one.root.parent / "aside").rename(one.root)
+    one.scan()
+    assert one.source.available
+
+
+def test_a_look_while_the_root_is_away_judges_nothing(desk):
+    one = desk()
+    one.put("a.wav")
+    one.scan()
+    before = one.rows(), one.kit.ledger.discovery.entries(one.source_n, os.fsencode(one.root))
+    one.root.rename(one.root.parent / "aside")
+    one.look("a.wav")
+    assert (one.rows(), one.kit.ledger.discovery.entries(one.source_n, os.fsencode(one.root))) == before
+    assert not one.source.available
+
+
+def test_an_empty_folder_of_a_new_source_is_available(desk):
+    one = desk()
+    assert one.scan() == 300
+    assert one.source.available
+
+
+@contextlib.contextmanager
+def shut(path):
+    path.chmod(0)
+    try:
+        with bound_by_modes():
+            yield
+    finally:
+        path.chmod(0o700)
+
+
+def test_nothing_in_a_folder_that_cannot_be_read_is_judged(desk):
+    """Sent recordings would be forgotten, and be new ones when the rights are mended."""
+    one = desk()
+    for name in ("shut/a.wav", "shut/deep/b.wav", "open/c.wav"):
+        one.put(name)
+    one.scan()
+    for row in one.rows():
+        one.kit.ledger.attempts.adopt(row, f"i-{row.n}", at=one.kit.now)
+    before = one.rows()
+    with shut(one.root / "shut"):
+        one.scan()
+        one.scan()
+    one.scan()
+    assert one.rows() == before
+
+
+def test_a_folder_that_is_really_gone_is_forgotten(desk):
+    one = desk()
+    for name in ("gone/a.wav", "gone/deep/b.wav", "open/c.wav"):
+        one.put(name)
+    one.scan()
+    for row in one.rows():
+        one.kit.ledger.attempts.adopt(row, f"i-{row.n}", at=one.kit.now)
+    shutil.rmtree(one.root / "gone")
+    one.scan()
+    for directory in ("gone", "gone/deep"):
+        assert one.kit.ledger.discovery.entries(one.source_n, os.fsencode(one.root / directory)) == {}
+    one.put("gone/a.wav")
+    one.scan()
+    assert len(one.rows()) == 4
+
+
+def test_a_folder_that_became_a_link_is_gone(desk):
+    one = desk()
+    one.put("sub/a.wav")
+    one.scan()
+    (one.root / "sub").rename(one.root.parent / "outside")
+    (one.root / "sub").symlink_to(one.root.parent / "outside")
+    one.scan()
+    (entry,) = one.kit.ledger.discovery.entries(one.source_n, os.fsencode(one.root / "sub")).values()
+    assert entry.stamp.size_bytes == -1
+
+
+def test_a_scan_that_is_stopped_forgets_nothing(desk):
+    one = desk()
+    for name in ("a.wav", "one/b.wav", "two/c.wav"):
+        one.put(name)
+    one.scan()
+    entries = [one.kit.ledger.discovery.entries(one.source_n, d) for d in
+               one.kit.ledger.discovery.directories(one.source_n)]  # fmt: skip
+    one.stop.set()
+    one.scan()
+    assert [one.kit.ledger.discovery.entries(one.source_n, d) for d in
+            one.kit.ledger.discovery.directories(one.source_n)] == entries  # fmt: skip
+
+
+def test_a_file_that_was_replaced_after_it_was_sent_is_a_new_recording(desk):
+    one = desk()
+    one.put("a.wav")
+    one.scan()
+    one.kit.ledger.attempts.adopt(one.row("a.wav"), "i-1", at=one.kit.now)
+    one.put("a.wav", b"another")
+    one.look("a.wav")
+    assert sorted(row.state for row in one.rows()) == ["discovered", "submitted"]
+
+
+def test_a_file_that_was_replaced_in_flight_is_seen_by_the_next_scan_after_it(desk):
+    one = desk()
+    one.put("a.wav")
+    one.scan()
+    row = one.kit.understand(one.row("a.wav"))
+    row = one.kit.ledger.recordings.apply(row, Event.STAGED, at=one.kit.now, staged="{}", due_at=one.kit.now)
+    attempt, _ = one.kit.begin(row)
+    one.put("a.wav", b"another")
+    one.look("a.wav")
+    one.scan()
+    assert len(one.rows()) == 1
+    from tests.unit.ledger.kit import accepted
+
+    one.kit.finish(attempt, accepted("i-1"))
+    one.scan()
+    assert sorted(row.state for row in one.rows()) == ["discovered", "submitted"]
+
+
+def test_what_arrives_while_the_source_is_paused_is_parked(desk):
+    one = desk()
+    one.kit.ledger.discovery.set_parked(at=one.kit.now, parked=True, source_n=one.source_n)
+    one.put("a.wav")
+    one.scan()
+    assert one.row("a.wav").lane >= 10
+
+
+def test_many_names_that_rang_are_one_scan(desk):
+    one = desk()
+    one.put("a.wav")
+    one.scanner._bell.everything()
+    one.scanner._turn(math.inf)
+    assert one.names() == [b"a.wav"]
+    assert one.source.scanned_at is not None
+
+
+def test_the_loop_scans_waits_and_ends_when_it_is_rung(desk):
+    one = desk()
+    one.put("a.wav")
+    thread = threading.Thread(target=one.scanner.run)
+    thread.start()
+    assert one.scanner.first_scan_done.wait(10)
+    one.stop.set()
+    one.scanner.ring()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert one.names() == [b"a.wav"]

@@ -19,7 +19,8 @@ from uploader.cli.rendering import recording_document
 def command(context: Context, id_: str, interaction_id: str) -> None:
     """Say that the recording ID is the interaction INTERACTION_ID, which you have seen in Zoom.
 
-    It is then followed like any other. The id is taken as it stands; nothing is asked of the service.
+    It is then followed like any other. The id is taken as it stands, nothing is asked of the service, and it
+    cannot be taken back: look twice.
     """
     from uploader.service.operations import changes, opening
 

@@ -159,7 +159,7 @@ def _print_attempts(attempts: tuple[AttemptView, ...], *, color: bool) -> None:
 def _outcome(attempt: AttemptView) -> str:
     parts = [attempt.outcome or "under way"]
     if attempt.status is not None:
-        parts.append(str(attempt.status) + (f"/{attempt.code}" if attempt.code is not None else ""))
+        parts.append(str(attempt.status) + (f"/{attempt.code}" if attempt.code not in {None, attempt.status} else ""))
     if attempt.fetched_at is not None:
         parts.append("fetched")
     if attempt.open and attempt.outcome is not None:

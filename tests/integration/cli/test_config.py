@@ -68,7 +68,9 @@ def test_init_writes_the_example_for_its_owner_only_and_never_twice(qm, tmp_path
 
 def test_init_without_a_path_writes_where_the_file_is_looked_for(qm, tmp_path):
     path = tmp_path / "here.toml"
-    assert qm("config", "init", QM_UPLOADER_CONFIG=str(path)).returncode == 0
+    done = qm("config", "init", QM_UPLOADER_CONFIG=str(path))
+    assert done.returncode == 0
+    assert "qm-uploader config check" in done.stdout
     other = tmp_path / "there.toml"
     written = qm("--config", str(other), "config", "init", "--json")
     assert json.loads(written.stdout) == {"path": str(other)}
@@ -190,6 +192,22 @@ def test_completion_prints_a_script_for_every_shell(qm, shell):
 def test_completion_completes_commands_without_importing_them(qm):
     environ = {"COMP_WORDS": "qm-uploader st", "COMP_CWORD": "1", "_QM_UPLOADER_COMPLETE": "bash_complete"}
     assert qm(**environ).stdout == "plain,status\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("list --state quarantined,sub", "plain,quarantined,submitting\nplain,quarantined,submitted\n"),
+        ("retry --reason same_c", "plain,same_call\n"),
+        ("explain /srv/re", "file,/srv/re\n"),
+        ("import /srv/re", "file,/srv/re\n"),
+        ("show /srv/re", "file,/srv/re\n"),
+    ],
+)
+def test_completion_completes_words_of_closed_lists_and_leaves_paths_to_the_shell(qm, typed, offered):
+    words = f"qm-uploader {typed}"
+    environ = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_QM_UPLOADER_COMPLETE": "bash_complete"}
+    assert qm(**environ).stdout == offered
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])

@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from uploader.domain.lifecycle import Event
+from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 
 
@@ -36,6 +38,35 @@ def test_an_unconfirmed_one_says_how_a_person_settles_it(qm, maker):
     for command in ("adopt {} INTERACTION_ID", "retry {}", "retry --send-again {}", "discard {} --reason TEXT"):
         assert f"qm-uploader {command.format(row.id)}" in out
     assert "still looked for" in out
+
+
+def test_a_file_that_may_still_grow_says_what_to_do_about_it(qm, maker):
+    row = maker.discovered()
+    why = {"reason_code": Reason.MEDIA_INCOMPLETE.value, "reason": "still growing"}
+    maker.ledger.recordings.release(row, due_at=maker.at + 1000, **why)
+    assert "finish or replace the file" in qm("show", row.id).out
+
+
+def test_a_mended_file_of_an_import_wants_a_retry(qm, maker):
+    watched = maker.quarantined()
+    source_n = maker.source("import", "")
+    import_n = maker.ledger.discovery.begin_import(name="old", source_n=source_n, settings="{}", at=maker.at).n
+    imported = maker.ledger.recordings.apply(
+        maker.discovered(import_n=import_n),
+        Event.FAULTED,
+        at=maker.at,
+        reason_code=Reason.MEDIA_UNKNOWN.value,
+        reason="text",
+    )
+    assert "not watched" in qm("show", imported.id).out
+    assert "not watched" not in qm("show", watched.id).out
+
+
+def test_another_file_of_a_known_call_names_the_first(qm, maker):
+    first = maker.understood()
+    other = maker.understood(content="f" * 64, call=str(first.call_key).removeprefix("id:"))
+    assert other.state is State.QUARANTINED
+    assert f"qm-uploader show {first.id}" in qm("show", other.id).out
 
 
 def test_it_is_found_by_its_path(qm, maker):

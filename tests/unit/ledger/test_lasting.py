@@ -40,8 +40,8 @@ def test_that_the_service_fetched_a_recording_is_on_disk_when_it_is_said(place):
     row = kit.unconfirmed()
     (attempt,) = kit.ledger.attempts.of(row.n)
     kit.ledger.attempts.fetched(attempt.n, first=0, last=100, size=101, at=kit.now)
-    assert asked[0].redoable is False
     kit.close()
+    assert asked[0].redoable is False
 
 
 def test_a_ledger_that_is_restored_twice_is_in_doubt_since_the_first_time(place, tmp_path):
@@ -62,5 +62,5 @@ def test_a_ledger_that_is_restored_twice_is_in_doubt_since_the_first_time(place,
         Kit(place, sending=True).close()
     shutil.copy(tmp_path / "second", place)
     again = Kit(place, sending=True)
-    assert again.ledger.doubt[0] == since
     again.close()
+    assert again.ledger.doubt[0] == since

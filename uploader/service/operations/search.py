@@ -144,7 +144,7 @@ def find(ledger: Ledger, text: str) -> RecordingRow:
     if not found:
         raise UsageError(
             "no recording has this id, interaction id or path",
-            hint="`qm-uploader list` shows what there is; a path is that in its source",
+            hint="`qm-uploader list` shows what there is; a file is named by its whole path",
         )
     ids = [row.id for row in found]
     shown = ", ".join(ids[:_SHOWN]) + (", …" if len(ids) > _SHOWN else "")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from uploader.app.values import (
     SENDER_NOTE,
@@ -288,6 +289,9 @@ class Wiring:
         return True
 
     def _scanners(self, ring: Callable[[], None]) -> list[Scanner]:
+        configured = {source.name: (source.type, root_of(source)) for source in self._settings.sources}
+        for old, new in self._ledger.discovery.rename(configured=configured).items():
+            log.info("source.renamed", source=new, before=old)
         return [self._scanner(source, ring) for source in self._settings.sources if source.enabled]
 
     def _scanner(self, source: SourceSettings, ring: Callable[[], None]) -> Scanner:
@@ -317,7 +321,9 @@ class Wiring:
             servers.append(HttpServer(app, host, port, max_connections=256, name="staging", setting="[staging] listen"))
         if with_web:
             host, port = split_listen(self._settings.web.listen)
-            health = health_app(vitals=lambda: self._vitals(engine), snapshot=self._snapshot)
+            health = health_app(
+                vitals=lambda: self._vitals(engine), snapshot=self._snapshot, registry=CollectorRegistry()
+            )
             servers.append(HttpServer(health, host, port, max_connections=64, name="web", setting="[web] listen"))
         return servers
 

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     SIDECAR_AWAITED = "sidecar_awaited"
     TWIN = "twin"
     IN_DOUBT = "in_doubt"
+    SOURCE_GONE = "source_gone"
     # duplicate, skipped, discarded
     SAME_RECORDING = "same_recording"
     SETTLED_BEFORE = "settled_before"
@@ -99,6 +100,10 @@ REASONS: dict[Reason, tuple[str, str]] = {
     Reason.BACKLOG: ("the first scan found more than `backlog_limit`", "look at `list`, then `resume SOURCE`"),
     Reason.SIDECAR_AWAITED: ("waiting for its sidecar", "nothing: wait"),
     Reason.TWIN: ("waits for a recording of the same particulars to be settled", "nothing: wait"),
+    Reason.SOURCE_GONE: (
+        "its source is not in the configuration any more",
+        "configure it again under its name or path, or `discard`",
+    ),
     Reason.IN_DOUBT: ("the ledger was restored; it is looked for before it is sent", "nothing: wait"),
     Reason.SAME_RECORDING: (
         "the same recording of the same call is in the ledger",

@@ -124,8 +124,10 @@ class Attempts:
 
         return self._writer.write(work)
 
-    def adopt(self, row: RecordingRow, interaction_id: str, *, at: int) -> RecordingRow:
+    def adopt(self, row: RecordingRow, interaction_id: str, *, at: int, content: bytes | None = None) -> RecordingRow:
         """Tie `row` to an id that a person has seen; its newest open attempt gets it, else a new one.
+
+        `content`: the SHA-256 of a recording that was never read.
 
         Other open attempts of it are watched. Raises RowMoved.
         """
@@ -138,7 +140,7 @@ class Attempts:
             changes.apply(
                 db, row, Event.ADOPTED, at=at, claim=changes.ANY_CLAIM, due_at=at, detail=interaction_id,
                 interaction_id=interaction_id, submitted_at=at, attempts=attempts, looks=0,
-                claims=int(_may_claim(db, row)),
+                claims=int(content is not None or _may_claim(db, row)), **_read_now(content),
             )  # fmt: skip
             if found is None:
                 found = db.execute(
@@ -489,6 +491,10 @@ def _release_at_last(db: Database, row: RecordingRow, at: int) -> None:
     if row.state in {State.QUARANTINED, State.DUPLICATE} and not changes.has_open_attempt(db, row):
         changes.change(db, row, claim=changes.ANY_CLAIM, claims=0)
         changes.wake_duplicates(db, row.n, at)
+
+
+def _read_now(content: bytes | None) -> dict[str, Any]:
+    return {} if content is None else {"sha256": content, "content_id": f"sha256:{content.hex()}"}
 
 
 def _may_claim(db: Database, row: RecordingRow) -> bool:

@@ -112,9 +112,31 @@ class Discovery:
                     (type_, root, settings, known[0]),
                 )
                 _rejudge(db, known[0], at)
+            db.execute(
+                "UPDATE recording SET due_at = ?, reason_code = NULL, reason = NULL WHERE source_n = ? AND "
+                "reason_code = ? AND state IN ('discovered', 'ready', 'staged') AND claimed IS NULL",
+                (at, known[0], Reason.SOURCE_GONE.value),
+            )
 
         self._writer.write(work)
         return self.source(name)
+
+    def rename(self, *, configured: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:
+        """Give sources that are configured under another name, with the same type and root, that name.
+
+        `configured` has type and root by name. What waits in them goes on. Return new names by old ones.
+        """
+        known = {row.name: row for row in self.sources()}
+        renamed: dict[str, str] = {}
+        for name, place in configured.items():
+            old = next((r for r in known.values() if r.name not in configured and (r.type, r.root) == place), None)
+            if name in known or old is None:
+                continue
+            renamed[old.name] = name
+            del known[old.name]
+        for old_name, name in renamed.items():
+            self.update_source(self.source(old_name).n, name=name)
+        return renamed
 
     def source(self, name: str) -> SourceRow:
         """Return a source by its name. Raises KeyError."""
@@ -330,7 +352,7 @@ def _see(
         if row.state not in _REPLACED_IS_NEW:
             columns = {
                 "size_bytes": sight.stamp.size_bytes, "mtime_ns": sight.stamp.mtime_ns,
-                "inode": sight.stamp.inode, "etag": sight.etag, "stamped_at": at,
+                "inode": sight.stamp.inode, "etag": sight.etag, "stamped_at": at, "copy": 0,
                 "due_at": None if row.held == Reason.BACKLOG else arrival.due_at,
             }  # fmt: skip
             if row.state is State.DISCOVERED:

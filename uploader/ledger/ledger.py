@@ -5,6 +5,7 @@ This module opens and closes it; what is in it is in its parts.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from pathlib import Path
@@ -109,9 +110,7 @@ class Ledger:
         try:
             _write_generation(self.path.with_name(self.path.name + ".generation"), generation)
         except OSError as error:
-            raise LedgerError(
-                "the file beside the ledger cannot be written", hint="check the owner of the ledger's folder"
-            ) from error
+            raise _beside(error) from error
 
     def keep_reserve(self) -> None:
         """Set bytes of the disk aside again that were given up when it was full; for the sender."""
@@ -192,9 +191,7 @@ def _own_generation(path: Path) -> None:
     except sqlite3.Error as error:
         raise unusable(error) from error
     except OSError as error:
-        raise LedgerError(
-            "the file beside the ledger cannot be written", hint="check the owner of the ledger's folder"
-        ) from error
+        raise _beside(error) from error
     finally:
         db.close()
 
@@ -206,3 +203,12 @@ def _write_generation(beside: Path, generation: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(beside)
+
+
+def _beside(error: OSError) -> LedgerError:
+    if error.errno == errno.ENOSPC:
+        return LedgerError("the ledger's disk is full", hint="free space on it; nothing was lost")
+    return LedgerError(
+        f"the file beside the ledger cannot be written ({os.strerror(error.errno or 0)})",
+        hint="check the owner and the disk of the ledger's folder",
+    )

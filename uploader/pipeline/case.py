@@ -28,6 +28,11 @@ class Case:
         return self.row.state not in {State.UNCONFIRMED, State.SUBMITTING}
 
     @property
+    def is_in_flight(self) -> bool:
+        """Whether its newest request is still to be answered."""
+        return any(attempt.outcome is None for attempt in self.attempts)
+
+    @property
     def opens(self) -> tuple[Open, ...]:
         """Return it as the decision needs it: once for each body that was sent, newest first.
 

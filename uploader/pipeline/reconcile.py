@@ -151,13 +151,23 @@ class Reconciler:
         wait = wait_seconds(self._configured_wait, learned.lags_seconds)
         waited = all(began - self._known_since[a.n] >= wait for a in case.attempts)
         look = replace(self._look(case, cases, first, second), waited=waited)
-        decisions = [
-            decide(one, replace(look, proof=_proof(case, one, (first, second), learned, wait)), learned.echo)
-            for one in case.opens
-        ]
-        # The most that is known of any body counts: what is shown, then what forbids, then what is not proved.
-        decisions.sort(key=lambda one: (_RANKS[one.kind], one.reason is Reason.NO_PROOF))
-        return self._unless_resubmitted(decisions[0], look)
+        proofs = [_proof(case, one, (first, second), learned, wait) for one in case.opens]
+
+        def strongest(look: Look) -> Decision:
+            """The most that is known of any body: what is shown, then what forbids, then what is not proved."""
+            decisions = [
+                decide(one, replace(look, proof=proof), learned.echo)
+                for one, proof in zip(case.opens, proofs, strict=True)
+            ]
+            return min(decisions, key=lambda one: (_RANKS[one.kind], one.reason is Reason.NO_PROOF))
+
+        decision = strongest(look)
+        if decision.kind is Kind.HOLD:
+            settled = replace(look, rivals=_opens_of(case, [one for one in cases if not one.is_in_flight]))
+            if strongest(settled).kind is Kind.ADOPT:
+                # Only what is being sent just now contends: its answer decides, in a moment.
+                return Decision(kind=Kind.HOLD, reason=Reason.LOOKING, candidates=decision.candidates)
+        return self._unless_resubmitted(decision, look)
 
     def _unless_resubmitted(self, decision: Decision, look: Look) -> Decision:
         """Follow `on_unconfirmed = "resubmit"` where whole listings show nothing, but nothing is proved."""
@@ -174,7 +184,7 @@ class Reconciler:
             second=shown[1],
             first_seen={id_: from_ms(at) for id_, at in seen.items()},
             claimed=self._ledger.attempts.owners(ids).keys(),
-            rivals=[one for other in cases if other.row.n != case.row.n for one in other.opens],
+            rivals=_opens_of(case, cases),
             complete=bool(first) and all(r.survey.complete for r in (*first, *second)),
             proof=False,
             waited=False,
@@ -224,6 +234,8 @@ class Reconciler:
         elapsed = self._clock.monotonic() - max(self._known_since[a.n] for a in case.attempts)
         until_proof = max(0.05, wait - elapsed)
         early = next((s for s in EARLY_LOOKS_SECONDS if s > elapsed), wait)
+        if elapsed >= wait:
+            return EARLY_LOOKS_SECONDS[0]
         return min(until_proof, max(0.05, early - elapsed))
 
     def _recheck(self, case: Case, cases: list[Case], first: list[Pass], second: list[Pass]) -> None:
@@ -258,6 +270,11 @@ class Reconciler:
                 log.warning("recording.late_accepted", id=case.row.id, attempt=attempt.number)
                 return
             self._ledger.attempts.rechecked(attempt.n, at=now)
+
+
+def _opens_of(case: Case, cases: Iterable[Case]) -> list[Open]:
+    """Return every other recording's open requests, which may have made what the listing shows."""
+    return [one for other in cases if other.row.n != case.row.n for one in other.opens]
 
 
 def _proof(case: Case, one: Open, passes: tuple[list[Pass], list[Pass]], learned: Learned, wait: float) -> bool:

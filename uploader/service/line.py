@@ -38,6 +38,7 @@ log = structlog.get_logger()
 _SHORTEST_WAIT_SECONDS = 0.05
 _SOON_MS = 2000
 _UNAVAILABLE_MS = 30_000
+_GONE_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +170,7 @@ class Line:
     def _go(self, hand: _Hand) -> None:
         route = self._routes(hand.row)
         if route is None:
-            self._release(hand.row, delay_ms=_UNAVAILABLE_MS)
+            self._release(hand.row, delay_ms=_GONE_MS, **reason_of(Reason.SOURCE_GONE))
             return
         current: RecordingRow | None = hand.row
         while current is not None:
@@ -205,7 +206,8 @@ class Line:
         is_shut = gate.why not in {None, Why.PUBLIC_URL}
         if is_shut and hand.admission is not Admission.STORE_PROBE:
             if not gate.admits_probe():
-                self._release(row, delay_ms=_SOON_MS)
+                until_probe_ms = int((gate.seconds_to_probe() or 0) * 1000)
+                self._release(row, delay_ms=max(_SOON_MS, min(_UNAVAILABLE_MS, until_probe_ms)))
                 return None
             self.give_back(hand.admission)
             hand.admission = Admission.STORE_PROBE
@@ -233,9 +235,9 @@ class Line:
         except RowMoved:
             return
 
-    def _release(self, row: RecordingRow, *, delay_ms: int) -> None:
+    def _release(self, row: RecordingRow, *, delay_ms: int, **values: str) -> None:
         try:
-            self._ledger.recordings.release(row, due_at=self._now() + delay_ms)
+            self._ledger.recordings.release(row, due_at=self._now() + delay_ms, **values)
         except RowMoved:
             log.debug("recording.moved", id=row.id)
 

@@ -237,3 +237,31 @@ def test_a_transaction_that_fails_writes_nothing_of_a_directory(kit):
     with pytest.raises(Exception):  # noqa: B017 (whatever it is, nothing is half written)
         kit.record(b"b.wav", sidecars=(b"b.json",))
     assert set(entries(kit)) == {b"a.wav"}
+
+
+def test_a_source_that_got_another_name_keeps_what_waits_in_it(kit):
+    row = kit.staged()
+    renamed = kit.ledger.discovery.rename(configured={"head-office": ("folder", ROOT)})
+    assert renamed == {"hq": "head-office"}
+    assert kit.source("head-office") == kit.source_n
+    assert kit.again(row).source == "head-office"
+
+
+@pytest.mark.parametrize(
+    "configured",
+    [
+        {"hq": ("folder", ROOT), "other": ("folder", ROOT)},
+        {"other": ("folder", b"/srv/other")},
+        {"other": ("s3", ROOT)},
+    ],
+)
+def test_a_source_is_another_one_when_the_first_is_there_still_or_lies_elsewhere(kit, configured):
+    assert kit.ledger.discovery.rename(configured=configured) == {}
+
+
+def test_a_source_that_is_configured_again_goes_on_with_what_waited_for_it(kit):
+    row = kit.discover()
+    kit.force("UPDATE recording SET reason_code = 'source_gone', due_at = due_at + 600000 WHERE n = ?", row.n)
+    kit.clock.advance(5)
+    kit.source()
+    assert (kit.again(row).reason_code, kit.again(row).due_at) == (None, kit.now)

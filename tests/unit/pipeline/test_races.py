@@ -88,7 +88,9 @@ def test_what_is_listed_may_be_that_of_a_request_in_flight_and_is_not_taken_for_
 
     flying = bench.send(flying, listed_before_it_answers)
     assert (flying.state, flying.interaction_id) == (State.SUBMITTED, "int-3")
-    assert (bench.row(lost).state, bench.row(lost).interaction_id) == (State.UNCONFIRMED, None)
+    lost = bench.row(lost)
+    assert (lost.state, lost.interaction_id, lost.held) == (State.UNCONFIRMED, None, None)
+    assert lost.due_at <= bench.now + 1000, "what contends is answered in a moment: it is looked for again soon"
 
 
 def test_a_repeat_that_was_allowed_is_looked_for_anew_when_the_recording_goes_round_again_before_it(bench):

@@ -45,7 +45,8 @@ def test_a_recording_goes_all_the_way_in_one_hand(bench):
 def test_a_row_of_a_source_that_is_no_longer_configured_waits(bench):
     bench.routed = False
     row = bench.carry(bench.rested())
-    assert (row.state, row.claimed, due_in(bench, row)) == (State.DISCOVERED, None, 30_000)
+    assert (row.state, row.claimed, due_in(bench, row)) == (State.DISCOVERED, None, 600_000)
+    assert row.reason_code == "source_gone"
 
 
 def test_a_row_that_moved_under_the_hands_is_left_to_the_other(bench):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 from uploader.errors import UsageError
 from uploader.ledger.filters import Filter
+from uploader.platform.filesystem import stamp_of
 from uploader.service.operations import changes
 from uploader.service.operations.changes import Manner
 from uploader.service.operations.search import overdue_before
@@ -205,3 +207,23 @@ def test_an_adopted_duplicate_does_not_take_the_place_of_the_first(maker):
     row = maker.duplicate()
     changes.adopt(maker.ledger, row.id, "seen", now=maker.now)
     assert maker.ledger.recordings.get(row.duplicate_of).state is State.READY
+
+
+def test_a_recording_that_was_adopted_before_it_was_read_is_known_when_its_file_comes_again(maker, tmp_path):
+    path = tmp_path / "call.wav"
+    path.write_bytes(b"audio")
+    row = maker.in_state(State.QUARANTINED)
+    stamp = stamp_of(path.stat())
+    maker.ledger.recordings.write(
+        lambda db: db.execute(
+            "UPDATE recording SET location = ?, size_bytes = ?, mtime_ns = ?, inode = ?, content_id = NULL, "
+            "sha256 = NULL WHERE n = ?",
+            (bytes(path), stamp.size_bytes, stamp.mtime_ns, stamp.inode, row.n),
+        )
+    )
+    changes.adopt(maker.ledger, row.id, "seen-in-zoom", now=maker.now)
+    after = maker.get(row)
+    assert after.content_id == f"sha256:{hashlib.sha256(b'audio').hexdigest()}"
+    assert maker.ledger.recordings.write(
+        lambda db: db.execute("SELECT claims FROM recording WHERE n = ?", (row.n,)).fetchone()
+    ) == (1,)

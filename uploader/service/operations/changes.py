@@ -20,6 +20,7 @@ from uploader.ledger.changes import ANY_CLAIM, append, apply, change, watch_open
 from uploader.ledger.filters import Filter
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import RecordingRow, to_ms
+from uploader.platform.filesystem import sha256_of
 from uploader.service.operations.search import find, is_overdue
 from uploader.service.operations.views import RecordingView, recording_view
 
@@ -126,9 +127,19 @@ def adopt(ledger: Ledger, text: str, interaction_id: str, *, now: datetime) -> R
             f"this interaction is taken: {whose}",
             hint=f"see `qm-uploader show {owner.recording.id}`; nothing was changed",
         )
-    after = ledger.attempts.adopt(row, interaction_id, at=to_ms(now))
+    after = ledger.attempts.adopt(row, interaction_id, at=to_ms(now), content=_content(row))
     ledger.books.ring()
     return recording_view(after)
+
+
+def _content(row: RecordingRow) -> bytes | None:
+    """Return the SHA-256 of a recording that was never read, so that the same file is known when it comes again."""
+    if row.content_id is not None or row.location.startswith(b"s3://"):
+        return None
+    try:
+        return sha256_of(row.location, expected=row.stamp)
+    except OSError:
+        return None
 
 
 def _instead(row: RecordingRow) -> str:

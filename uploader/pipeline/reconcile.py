@@ -58,7 +58,8 @@ class Reconciler:
         self._poll_ms = int(poll_seconds * 1000)
         self._known_since: dict[int, float] = {}
         """When this process first saw each attempt open: waits count in run time only."""
-        self._learned_at_last = _gist(listing.learned)
+        self._judged_with: tuple[object, ...] | None = _gist(listing.learned)
+        """What was known of the listing when all was last judged; None to judge all again."""
 
     def seconds_to_next(self) -> float | None:
         """Return when something is due; None when nothing is open."""
@@ -71,7 +72,7 @@ class Reconciler:
     def run_once(self) -> int:
         """Look for what is due; return how many recordings were settled. Raises what the listing raises."""
         cases, now = self._cases(), to_ms(self._clock.now())
-        learned = _gist(self._listing.learned) != self._learned_at_last
+        learned = _gist(self._listing.learned) != self._judged_with
         due = [c for c in cases if c.row.state is State.UNCONFIRMED and (learned or (c.row.due_at or now) <= now)]
         watched = [c for c in cases if c.is_watched and any((a.recheck_at or now + 1) <= now for a in c.attempts)]
         if not due and not watched:
@@ -80,7 +81,7 @@ class Reconciler:
         began = self._clock.monotonic()
         first = [self._read(window) for window in windows]
         second = [self._read(window) for window in windows]
-        self._learned_at_last = _gist(self._listing.learned)
+        self._judged_with = _gist(self._listing.learned)
         # What is in flight may be what the listing shows. It is read first: once settled it is open, or has its id.
         flying = [Case(row=one.recording, attempts=(one.attempt,)) for one in self._ledger.attempts.in_flight()]
         # Read again what is open: an answer may have come while the listing was read.
@@ -94,6 +95,9 @@ class Reconciler:
         for case in cases:
             if case.row.n in settling and case.is_watched:
                 self._recheck(case, cases, first, second)
+        if settled:
+            # What is taken now may be all that another one was held for: they are judged again.
+            self._judged_with = None
         return settled
 
     def _read(self, window: Window) -> Pass:

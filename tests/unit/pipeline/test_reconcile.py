@@ -487,3 +487,16 @@ def test_an_unknown_outcome_of_the_repeat_is_looked_for_again(bench):
     assert accepted_count(bench, row) == 1
     row = bench.send(bench.staged("b.wav", call(8)), unknown())
     assert row.state is State.UNCONFIRMED
+
+
+def test_one_that_was_held_for_what_another_one_takes_is_judged_again_at_once(bench):
+    bench.learn()
+    absent = bench.send(bench.staged("absent.wav", call(1)), "nothing")
+    bench.look()
+    bench.clock.advance(70)
+    lost = bench.send(bench.staged("lost.wav", call(1) | {"start_time": "2026-11-20T04:00:30Z"}), "lost")
+    bench.look()
+    assert bench.row(lost).state is State.SUBMITTED
+    assert bench.row(absent).held == "resembles"
+    bench.look(after=1)
+    assert bench.row(absent).state is State.STAGED, "nothing is listed any more that could be this one"

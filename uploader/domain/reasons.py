@@ -71,7 +71,10 @@ REASONS: dict[Reason, tuple[str, str]] = {
     ),
     Reason.MEDIA_TRUNCATED: ("the file is shorter than its header says", "replace it with a whole copy"),
     Reason.MEDIA_UNKNOWN: ("the content is no audio or video that is known", "replace it, or exclude it"),
-    Reason.FILE_UNREADABLE: ("the file cannot be read", "give the service's user the right to read it, then `retry`"),
+    Reason.FILE_UNREADABLE: (
+        "the file cannot be read",
+        "give the service's user the right to read it; the next full scan picks it up, or `retry`",
+    ),
     Reason.FILE_VANISHED: ("the file was gone for a day before it was sent", "put it back: it is picked up"),
     Reason.FILE_OUTSIDE: ("a link leads out of the source", "put the file itself into the source"),
     Reason.SOURCE_CHANGED: ("the file changed while it was being sent", "`retry` once it rests"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,6 +151,16 @@ class Recordings:
             changes.append(db, first.n, event="relocated", state=first.state, at=at, detail="the file was renamed")
 
         self._writer.write(work)
+
+    def judge_again(self, rows: Sequence[RecordingRow], *, at: int, detail: str) -> None:
+        """Send waiting rows round again; one that moved meanwhile is left alone."""
+
+        def work(db: Database) -> None:
+            for row in rows:
+                with suppress(RowMoved):
+                    changes.apply(db, row, Event.CHANGED, at=at, claim=changes.ANY_CLAIM, due_at=at, detail=detail)
+
+        self._writer.write(work, redoable=True)
 
     def clear(self, row: RecordingRow, *, at: int, detail: str) -> None:
         """Let an unconfirmed recording be sent again. Raises RowMoved, also when it was sent again meanwhile."""

@@ -9,11 +9,14 @@ from collections.abc import Sequence
 import structlog
 
 from uploader.domain.pairing import is_sidecar_name, stem_prefix
-from uploader.domain.recording import Stamp
+from uploader.domain.reasons import Reason
+from uploader.domain.recording import Stamp, State
 from uploader.errors import SourceUnavailable
 from uploader.ledger.discovery import Seen
+from uploader.ledger.filters import Filter
+from uploader.ledger.rows import to_ms
 from uploader.platform.filesystem import is_network
-from uploader.service.scanner import Scanner, added
+from uploader.service.scanner import BATCH, Scanner, added
 from uploader.sources.folder.scan import Listing, check_root, look_at, walk
 from uploader.sources.folder.watch import Bell, Watch
 
@@ -124,7 +127,16 @@ class FolderScanner(Scanner):
             if not self._stop.is_set():
                 known = self._known(directory)
                 total = added(total, self._record(directory, {}, frozenset(known), known))
-        return total
+        return added(total, Seen(woken=self._wake_readable()))
+
+    def _wake_readable(self) -> int:
+        """Judge again what could not be read and can be now: a change of rights changes no stamp."""
+        wanted = Filter(states=(State.QUARANTINED,), source=self.name, reason=Reason.FILE_UNREADABLE.value)
+        rows = [row for row in self._ledger.recordings.search(wanted, limit=BATCH) if os.access(row.location, os.R_OK)]
+        if rows:
+            self._ledger.recordings.judge_again(rows, at=to_ms(self._clock.now()), detail="it can be read now")
+            self._found()
+        return len(rows)
 
     def _looks_unmounted(self, listing: Listing) -> bool:
         """An empty root where much was known is more likely an unmounted share than a cleared one."""

@@ -479,3 +479,18 @@ def test_the_loop_scans_waits_and_ends_when_it_is_rung(desk):
     thread.join(10)
     assert not thread.is_alive()
     assert one.names() == [b"a.wav"]
+
+
+def test_what_could_not_be_read_is_judged_again_by_the_scan_that_finds_its_rights_mended(desk):
+    one = desk()
+    path = one.root / "a.wav"
+    path.write_bytes(b"RIFF")
+    one.scan()
+    (n,) = one.kit.states()
+    row = one.kit.apply(one.kit.row(n), Event.FAULTED, reason_code="file_unreadable", reason="not to be read")
+    one.scan()
+    assert (one.kit.again(row).state, one.kit.again(row).due_at) == (State.DISCOVERED, one.kit.now)
+    path.unlink()
+    row = one.kit.apply(one.kit.again(row), Event.FAULTED, reason_code="file_unreadable", reason="not to be read")
+    one.scan()
+    assert one.kit.again(row).state is State.QUARANTINED

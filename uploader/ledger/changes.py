@@ -54,7 +54,7 @@ def apply(
         values |= {"claims": 0}
     if event in RELEASES_IDENTITY:
         # It goes round again, who knows how long: an older request is looked for anew before the next.
-        values |= {"cleared": 0}
+        values |= {"cleared": 0, "stale": 0}
     if event is Event.CHANGED:
         values |= {"faults": 0}  # what the service found wrong may be mended
     values |= changes | {"state": state.value}
@@ -72,7 +72,17 @@ def apply(
             "AND claimed IS NULL",
             (at, row.match_key),
         )
+    if row.state in _LOCKS_TWINS and state is State.STAGED and _is_stale(db, row.n):
+        later = fetch(db, row.n)
+        return apply(
+            db, later, Event.CHANGED, at=at, claim=ANY_CLAIM, due_at=at, detail="the sidecar changed while it was sent"
+        )
     return state
+
+
+def _is_stale(db: Database, n: int) -> bool:
+    """Say whether its sidecar changed while a request was under way: what goes next is to be judged anew."""
+    return bool(db.execute("SELECT stale FROM recording WHERE n = ?", (n,)).fetchone()[0])
 
 
 def revoke(db: Database, n: int, at: int) -> None:

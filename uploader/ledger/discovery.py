@@ -432,6 +432,9 @@ def _wake(db: Database, directory_n: int, name: bytes, at: int) -> int:
     if (row.state, Event.CHANGED) in TRANSITIONS:
         changes.apply(db, row, Event.CHANGED, at=at, claim=changes.ANY_CLAIM, due_at=at, detail="the sidecar changed")
         return 1
+    if row.state in _IN_FLIGHT:
+        # What is under way cannot be changed any more; what may follow it is judged anew.
+        changes.change(db, row, claim=changes.ANY_CLAIM, stale=1)
     return 0
 
 

@@ -111,6 +111,7 @@ _RECORDINGS = (
         faults INTEGER NOT NULL DEFAULT 0,
         cleared INTEGER NOT NULL DEFAULT 0,
         looks INTEGER NOT NULL DEFAULT 0,
+        stale INTEGER NOT NULL DEFAULT 0,
         interaction_id TEXT,
         discovered_at INTEGER NOT NULL,
         submitted_at INTEGER,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.ledger.kit import ROOT, stamp
+from tests.unit.ledger.kit import ROOT, refused, stamp
 from uploader.domain.lifecycle import Event
+from uploader.domain.outcome import Cause
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 from uploader.ledger.discovery import GONE, Seen
@@ -265,3 +266,21 @@ def test_a_source_that_is_configured_again_goes_on_with_what_waited_for_it(kit):
     kit.clock.advance(5)
     kit.source()
     assert (kit.again(row).reason_code, kit.again(row).due_at) == (None, kit.now)
+
+
+def test_a_sidecar_that_changes_while_its_recording_is_sent_counts_for_whatever_is_sent_next(kit):
+    attempt, row = kit.begin(kit.staged())
+    kit.record(wake=(b"a.wav",))
+    assert kit.again(row).state is State.SUBMITTING
+    after = kit.finish(attempt, refused(Cause.RATE_SECOND))
+    assert (after.state, after.due_at, after.claimed) == (State.DISCOVERED, kit.now, None)
+    assert kit.history(row)[-2:] == ["not_created", "changed"]
+
+
+def test_a_sidecar_that_changed_while_its_recording_is_unconfirmed_counts_after_it_is_proved_absent(kit):
+    row = kit.unconfirmed()
+    kit.record(wake=(b"a.wav",))
+    assert kit.again(row).state is State.UNCONFIRMED
+    kit.clear(kit.again(row))
+    assert kit.again(row).state is State.DISCOVERED
+    assert kit.again(row).cleared == 0

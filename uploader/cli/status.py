@@ -61,6 +61,7 @@ def _document(status: Status) -> dict[str, Any]:
         "sources": [asdict(source) for source in status.sources],
         "imports": [asdict(one) for one in status.imports],
         "tracking_problem": status.tracking_problem or None,
+        "throttled": status.throttled,
     }
 
 
@@ -93,6 +94,9 @@ def _pairs(status: Status, now: datetime, *, color: bool) -> Iterator[tuple[str,
     of = f" of {budget.limit:,}" if budget.limit else ", no limit"
     reset = human_duration(round((budget.resets_at - now).total_seconds()))
     yield "Budget", f"{budget.used:,}{of} submitted today; the day (UTC) ends in {reset}"
+    if status.throttled:
+        text = f"the service asked for fewer requests ({status.throttled} of the last 20 got a 429); nothing to do"
+        yield "Slowed", styled(text, "yellow", color=color)
     if status.oldest_waiting_seconds is not None:
         yield "Waiting", f"the oldest for {human_duration(round(status.oldest_waiting_seconds))}"
     if status.overdue:

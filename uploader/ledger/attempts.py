@@ -225,6 +225,15 @@ class Attempts:
         found = self._select("recording_n = ? AND number = ?", (recording_n, number))
         return found[0] if found else None
 
+    def recently(self, cause: Cause, *, among: int) -> list[int]:
+        """Return when those of the newest `among` attempts ended that came to `cause`, in milliseconds."""
+        with self._readers.lend() as db:
+            found = db.execute(
+                "SELECT ended_at FROM (SELECT cause, ended_at FROM attempt ORDER BY n DESC LIMIT ?) WHERE cause = ?",
+                (among, cause.value),
+            ).fetchall()
+        return [at for (at,) in found if at is not None]
+
     def open_attempts(self) -> list[OpenAttempt]:
         """Return every attempt whose outcome is unknown, with its recording."""
         return self._open("outcome IS NOT NULL")

@@ -162,3 +162,17 @@ def test_a_gate_is_told_with_its_hint_and_when_it_is_tried_again(maker):
     [gate] = survey(maker).gates
     assert (gate.message, gate.hint) == ("token is closed", "mend it")
     assert to_ms(gate.probe_at) == maker.at + 60_000
+
+
+def test_requests_that_were_refused_as_too_many_show_for_two_minutes(maker):
+    row = maker.in_state(State.STAGED)
+    maker.ledger.recordings.write(
+        lambda db: db.execute(
+            "INSERT INTO attempt (recording_n, number, started_at, ended_at, outcome, cause, open) "
+            "VALUES (?, 99, ?, ?, 'not_created', 'rate_second', 0)",
+            (row.n, maker.at, maker.at),
+        )
+    )
+    assert survey(maker).throttled == 1
+    maker.pass_time(minutes=3)
+    assert survey(maker).throttled == 0

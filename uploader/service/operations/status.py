@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from uploader.domain import budget
 from uploader.domain.gates import GateName
+from uploader.domain.outcome import Cause
 from uploader.domain.pairing import orphans
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
@@ -30,6 +31,10 @@ MOST_FILES = 20_000
 _GATES = (GateName.TOKEN, GateName.SUBMIT, GateName.STORE, GateName.DISK)
 _WAITING = frozenset({State.DISCOVERED, State.READY, State.STAGED})
 _UNDER_WAY = _WAITING | {State.SUBMITTING, State.UNCONFIRMED, State.SUBMITTED}
+
+
+_RECENT = 20
+_LATELY = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +102,8 @@ class Status:
     resent_after_unknown: int
     doubles: int
     tracking_problem: str
+    throttled: int
+    """How many of the last 20 requests were answered with a 429, as long as one of them was within two minutes."""
 
     @property
     def submission(self) -> str:
@@ -135,7 +142,13 @@ def survey(
         resent_after_unknown=books.counter("resent_after_unknown"),
         doubles=books.counter("doubles"),
         tracking_problem=books.note("tracking_problem") or "",
+        throttled=_throttled(ledger, now),
     )
+
+
+def _throttled(ledger: Ledger, now: datetime) -> int:
+    ended = ledger.attempts.recently(Cause.RATE_SECOND, among=_RECENT)
+    return len(ended) if ended and max(ended) > to_ms(now - _LATELY) else 0
 
 
 def _counts(tally: Iterable[Tally]) -> dict[State, int]:

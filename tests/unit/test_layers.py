@@ -72,10 +72,7 @@ IMPURE = {
 }  # fmt: skip
 
 LONGEST = 400
-LONG = {
-    "ledger/attempts.py": "every statement about attempts, which must be read beside each other",
-    "ledger/discovery.py": "every statement about what a scan found: paths, pairs, sources",
-}
+LONG = {}
 """Modules above the limit, and why they are not two."""
 
 

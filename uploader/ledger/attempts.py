@@ -9,19 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Any
 
 from sqlite_utils import Database
 
-from uploader.domain.interaction import parse_time
 from uploader.domain.lifecycle import TRANSITIONS, Event
-from uploader.domain.outcome import Cause, Kind, Outcome
+from uploader.domain.outcome import Cause, Outcome
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 from uploader.errors import RowMoved
 from uploader.ledger import changes
-from uploader.ledger.books import bump, count_submission
 from uploader.ledger.connection import ReaderPool
 from uploader.ledger.rows import (
     SELECT_ATTEMPT,
@@ -30,7 +27,18 @@ from uploader.ledger.rows import (
     RecordingRow,
     attempt,
     recording,
-    to_ms,
+)
+from uploader.ledger.settlement import (
+    Obstacle,
+    Refusal,
+    begin,
+    call_start,
+    finish,
+    get_attempt,
+    is_anothers,
+    own,
+    report_double,
+    settle_late,
 )
 from uploader.ledger.writer import Writer
 
@@ -43,30 +51,8 @@ RECHECK_AFTER_MS = (changes.FIRST_RECHECK_MS, 24 * _HOUR_MS, WATCH_DAYS * 24 * _
 
 DOUBT_MESSAGE = "the ledger was restored"
 """Marks the attempt that stands for those that a restored ledger may have lost."""
-_LATE_ANSWER = "late_answer"
-"""In the history: an older request was accepted while a repeat was under way."""
 _IN_FLIGHT = "r.state IN ('submitting', 'unconfirmed')"
 """The condition of an index, word for word: only then it is used."""
-
-
-class Obstacle(Enum):
-    """Why a recording may not be sent just now."""
-
-    TWIN = auto()
-    """One of the same particulars is under way or unconfirmed."""
-    LOOK_FIRST = auto()
-    """An older attempt is open: the listing must be read before another POST."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """What becomes of the recording when its request provably created nothing."""
-
-    due_at: int | None
-    at_fault: bool
-    """Whether this counts among the recording's own `[retry] attempts`."""
-    reason: str | None = None
-    final: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +74,11 @@ class Attempts:
         self, row: RecordingRow, *, at: int, day: str, staged_key: str | None
     ) -> tuple[AttemptRow, RecordingRow] | Obstacle:
         """Write the intent to send `row`; on disk when it returns. Raises RowMoved."""
-        return self._writer.write(lambda db: _begin(db, row, at, day, staged_key))
+        return self._writer.write(lambda db: begin(db, row, at, day, staged_key))
 
     def finish(self, attempt_n: int, outcome: Outcome, *, at: int, refusal: Refusal, track_at: int) -> RecordingRow:
         """Write the outcome to its attempt, then to its recording as far as that still waits for it."""
-        return self._writer.write(lambda db: _finish(db, attempt_n, outcome, at, refusal, track_at))
+        return self._writer.write(lambda db: finish(db, attempt_n, outcome, at, refusal, track_at))
 
     def doubt(self, row: RecordingRow, *, since: int, at: int) -> None:
         """Look for `row` before it is sent: an attempt may be missing from this ledger since `since`."""
@@ -110,11 +96,11 @@ class Attempts:
         """Give attempt `n` its interaction id, and its recording too. Raises RowMoved if either was settled."""
 
         def work(db: Database) -> RecordingRow:
-            made = _get(db, n)
+            made = get_attempt(db, n)
             row = changes.fetch(db, made.recording_n)
-            if not made.open or (row.state, event) not in TRANSITIONS or _is_anothers(db, interaction_id, n):
+            if not made.open or (row.state, event) not in TRANSITIONS or is_anothers(db, interaction_id, n):
                 raise RowMoved("the recording or the interaction was settled meanwhile")
-            _own(db, made, interaction_id, at)
+            own(db, made, interaction_id, at)
             changes.apply(
                 db, row, event, at=at, claim=changes.ANY_CLAIM, due_at=track_at, detail=interaction_id,
                 interaction_id=interaction_id, submitted_at=made.ended_at or at, looks=0,
@@ -134,7 +120,7 @@ class Attempts:
 
         def work(db: Database) -> RecordingRow:
             found = db.execute("SELECT max(n) FROM attempt WHERE recording_n = ? AND open = 1", (row.n,)).fetchone()[0]
-            if _is_anothers(db, interaction_id, found or 0):
+            if is_anothers(db, interaction_id, found or 0):
                 raise RowMoved("the interaction belongs to a recording already")
             attempts = row.attempts + (found is None)
             changes.apply(
@@ -148,7 +134,7 @@ class Attempts:
                     "VALUES (?, ?, ?, ?, 'adopted', 'adopted by a person') RETURNING n",
                     (row.n, attempts, at, at),
                 ).fetchone()[0]
-            _own(db, _get(db, found), interaction_id, at)
+            own(db, get_attempt(db, found), interaction_id, at)
             changes.watch_open(db, row.n, at)
             return changes.fetch(db, row.n)
 
@@ -161,12 +147,12 @@ class Attempts:
         """
 
         def work(db: Database) -> None:
-            made = _get(db, n)
-            if _is_anothers(db, interaction_id, n):
+            made = get_attempt(db, n)
+            if is_anothers(db, interaction_id, n):
                 raise RowMoved("the interaction was settled meanwhile")
-            _own(db, made, interaction_id, at)
+            own(db, made, interaction_id, at)
             row = changes.fetch(db, made.recording_n)
-            _report_double(db, row, interaction_id, at)
+            report_double(db, row, interaction_id, at)
 
         self._writer.write(work)
 
@@ -174,7 +160,7 @@ class Attempts:
         """Write that a watched attempt was looked for and not found; set the next look, or end the watch."""
 
         def work(db: Database) -> None:
-            made = _get(db, n)
+            made = get_attempt(db, n)
             done = made.rechecks + 1
             later = [made.started_at + after for after in RECHECK_AFTER_MS if made.started_at + after > at]
             if later:
@@ -209,7 +195,7 @@ class Attempts:
                     db, row, Event.OUTCOME_UNKNOWN, at=at, claim=changes.ANY_CLAIM, due_at=at,
                     **changes.reason_of(Reason.LOOKING),
                 )  # fmt: skip
-                _settle_late(db, row.n, at, track_at=at)
+                settle_late(db, row.n, at, track_at=at)
             if doubt[0] is not None and doubt[1] is not None:
                 _doubt_unconfirmed(db, since=doubt[0], found=doubt[1], at=at)
             return len(caught)
@@ -298,7 +284,7 @@ class Attempts:
         """
 
         def work(db: Database) -> bool:
-            made = _get(db, n)
+            made = get_attempt(db, n)
             spans = merge([*json.loads(made.fetched or "[]"), [first, last]])
             whole = spans == [[0, size - 1]]
             db.execute(
@@ -338,40 +324,6 @@ def merge(spans: Iterable[list[int]]) -> list[list[int]]:
     return merged
 
 
-def _get(db: Database, n: int) -> AttemptRow:
-    return attempt(db.execute(f"{SELECT_ATTEMPT} WHERE n = ?", (n,)).fetchone())
-
-
-def _begin(
-    db: Database, row: RecordingRow, at: int, day: str, staged_key: str | None
-) -> tuple[AttemptRow, RecordingRow] | Obstacle:
-    if row.match_key is not None:
-        twin = db.execute(
-            "SELECT 1 FROM recording WHERE match_key = ? AND state IN ('submitting', 'unconfirmed') AND n <> ?",
-            (row.match_key, row.n),
-        ).fetchone()
-        if twin:
-            return Obstacle.TWIN
-    is_open = db.execute("SELECT 1 FROM attempt WHERE recording_n = ? AND open = 1", (row.n,)).fetchone()
-    if is_open and not row.cleared:
-        changes.apply(db, row, Event.DOUBTED, at=at, claim=row.claimed, due_at=at, **changes.reason_of(Reason.LOOKING))
-        return Obstacle.LOOK_FIRST
-    number = row.attempts + 1
-    # First of all: a row that others have taken round meanwhile has an attempt of this number.
-    changes.apply(
-        db, row, Event.SUBMIT_STARTED, at=at, claim=row.claimed, claimed=row.claimed, attempts=number, cleared=0
-    )
-    n = db.execute(
-        "INSERT INTO attempt (recording_n, number, started_at, call_start, staged_key, repeat) "
-        "VALUES (?, ?, ?, ?, ?, ?) RETURNING n",
-        (row.n, number, at, _call_start(row), staged_key, 1 if is_open else 0),
-    ).fetchone()[0]
-    if is_open:
-        bump(db, "resent_after_unknown")
-    count_submission(db, day)
-    return _get(db, n), changes.fetch(db, row.n)
-
-
 def _doubt_unconfirmed(db: Database, *, since: int, found: int, at: int) -> None:
     rows = db.execute(
         f"{SELECT_RECORDING} WHERE {_IN_FLIGHT} AND r.state = 'unconfirmed' AND NOT EXISTS (SELECT 1 FROM attempt a "
@@ -386,112 +338,13 @@ def _doubt_unconfirmed(db: Database, *, since: int, found: int, at: int) -> None
 
 def _insert_doubt(db: Database, row: RecordingRow, *, since: int, at: int) -> None:
     """Write one attempt for all that may be missing: none can be older than the call, whatever its zone."""
-    start = _call_start(row)
+    start = call_start(row)
     if start is not None:
         since = max(since, min(start - 24 * _HOUR_MS, at))
     db.execute(
         "INSERT INTO attempt (recording_n, number, started_at, ended_at, call_start, sent, outcome, cause, "
         "message) VALUES (?, ?, ?, ?, ?, ?, 'unknown', ?, ?)",
         (row.n, row.attempts + 1, since, at, start, row.body, Cause.CRASH.value, DOUBT_MESSAGE),
-    )
-
-
-def _finish(db: Database, n: int, outcome: Outcome, at: int, refusal: Refusal, track_at: int) -> RecordingRow:
-    made = _get(db, n)
-    if outcome.kind is Kind.ACCEPTED and _is_anothers(db, outcome.interaction_id, n):
-        outcome = Outcome(
-            kind=Kind.UNKNOWN, cause=Cause.SERVER, status=outcome.status, service_date=outcome.service_date,
-            message="the service answered with an interaction id that another recording has",
-        )  # fmt: skip
-    _write_outcome(db, n, outcome, at)
-    row = changes.fetch(db, made.recording_n)
-    if outcome.kind is Kind.UNKNOWN:
-        db.execute("UPDATE attempt SET sent = ? WHERE n = ?", (row.body, n))
-    if outcome.kind is Kind.ACCEPTED:
-        _accept(db, made, row, str(outcome.interaction_id), at, track_at)
-    elif row.state is State.SUBMITTING and made.number == row.attempts:
-        if outcome.kind is Kind.UNKNOWN:
-            changes.apply(
-                db, row, Event.OUTCOME_UNKNOWN, at=at, claim=changes.ANY_CLAIM, due_at=at, looks=0,
-                detail=outcome.message or None, **changes.reason_of(Reason.LOOKING),
-            )  # fmt: skip
-        else:
-            _refuse(db, row, outcome, at, refusal)
-    _settle_late(db, made.recording_n, at, track_at)
-    return changes.fetch(db, made.recording_n)
-
-
-def _write_outcome(db: Database, n: int, outcome: Outcome, at: int) -> None:
-    service_date = None if outcome.service_date is None else int(outcome.service_date.timestamp() * _MS)
-    db.execute(
-        "UPDATE attempt SET ended_at = ?, outcome = ?, cause = ?, status = ?, code = ?, message = ?, "
-        "interaction_id = coalesce(?, interaction_id), open = ?, service_date = ? WHERE n = ?",
-        (
-            at, outcome.kind.value, outcome.cause.value, outcome.status, outcome.code, outcome.message or None,
-            outcome.interaction_id, 1 if outcome.kind is Kind.UNKNOWN else 0, service_date, n,
-        ),
-    )  # fmt: skip
-
-
-def _accept(db: Database, made: AttemptRow, row: RecordingRow, interaction_id: str, at: int, track_at: int) -> None:
-    event = Event.ACCEPTED
-    if row.state is not State.SUBMITTING:
-        event = Event.LATE_ACCEPTED
-    elif made.number != row.attempts:
-        changes.append(db, row.n, event=_LATE_ANSWER, state=row.state, at=at, detail=interaction_id)
-        return
-    if row.interaction_id == interaction_id:
-        return  # found in the listing before its answer came
-    if (row.state, event) not in TRANSITIONS:
-        _report_double(db, row, interaction_id, at)
-        return
-    changes.apply(
-        db, row, event, at=at, claim=changes.ANY_CLAIM, due_at=track_at, detail=interaction_id,
-        interaction_id=interaction_id, submitted_at=at, looks=0,
-    )  # fmt: skip
-    changes.watch_open(db, row.n, at)
-
-
-def _settle_late(db: Database, recording_n: int, at: int, track_at: int) -> None:
-    """Once a repeat is answered: an older request that was accepted meanwhile is the one, or made a double."""
-    row = changes.fetch(db, recording_n)
-    if row.state is State.SUBMITTING:
-        return
-    told = db.execute(
-        "SELECT detail FROM history WHERE recording_n = ? AND event = ? AND n > "
-        "(SELECT max(n) FROM history WHERE recording_n = ? AND state = 'submitting' AND event <> ?)",
-        (recording_n, _LATE_ANSWER, recording_n, _LATE_ANSWER),
-    ).fetchall()
-    for (interaction_id,) in told:
-        made = attempt(db.execute(f"{SELECT_ATTEMPT} WHERE interaction_id = ?", (interaction_id,)).fetchone())
-        _accept(db, made, changes.fetch(db, recording_n), interaction_id, at, track_at)
-
-
-def _report_double(db: Database, row: RecordingRow, interaction_id: str, at: int) -> None:
-    changes.append(db, row.n, event="double", state=row.state, at=at, detail=interaction_id)
-    bump(db, "doubles")
-
-
-def _refuse(db: Database, row: RecordingRow, outcome: Outcome, at: int, refusal: Refusal) -> None:
-    detail = outcome.message or outcome.cause.value
-    faults = row.faults + (1 if refusal.at_fault else 0)
-    if refusal.final:
-        why = changes.reason_of(Reason.REFUSED_BY_SERVICE, refusal.reason or detail)
-        changes.apply(db, row, Event.REFUSED, at=at, claim=changes.ANY_CLAIM, faults=faults, detail=detail, **why)
-        changes.watch_open(db, row.n, at)
-        return
-    why = {"reason": refusal.reason} if refusal.reason else {}
-    changes.apply(
-        db, row, Event.NOT_CREATED, at=at, claim=changes.ANY_CLAIM, due_at=refusal.due_at, faults=faults,
-        detail=detail, **why,
-    )  # fmt: skip
-
-
-def _own(db: Database, made: AttemptRow, interaction_id: str, at: int) -> None:
-    db.execute(
-        "UPDATE attempt SET interaction_id = ?, open = 0, recheck_at = NULL, ended_at = coalesce(ended_at, ?) "
-        "WHERE n = ?",
-        (interaction_id, at, made.n),
     )
 
 
@@ -513,13 +366,3 @@ def _may_claim(db: Database, row: RecordingRow) -> bool:
         (row.content_id, row.call_key, row.copy, row.n),
     ).fetchone()
     return row.content_id is not None and taken is None
-
-
-def _is_anothers(db: Database, interaction_id: str | None, n: int) -> bool:
-    found = db.execute("SELECT 1 FROM attempt WHERE interaction_id = ? AND n <> ?", (interaction_id, n))
-    return found.fetchone() is not None
-
-
-def _call_start(row: RecordingRow) -> int | None:
-    start = json.loads(row.body or "{}").get("start_time")
-    return None if start is None else to_ms(parse_time(start))

@@ -16,7 +16,7 @@ from uploader.domain.reasons import Reason
 from uploader.domain.recording import Stamp, State
 from uploader.ledger import changes
 from uploader.ledger.connection import ReaderPool
-from uploader.ledger.discovery import Arrival, Sight, insert
+from uploader.ledger.sighting import Arrival, Sight, insert
 from uploader.ledger.writer import Writer
 
 LANE = 1

@@ -20,10 +20,10 @@ from uploader.domain.outcome import Cause, Kind, Outcome
 from uploader.domain.reasons import Reason
 from uploader.domain.retry import RetryPolicy, next_delay
 from uploader.errors import RecordingFault
-from uploader.ledger.attempts import Obstacle, Refusal
 from uploader.ledger.changes import reason_of
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import AttemptRow, RecordingRow, to_ms
+from uploader.ledger.settlement import Obstacle, Refusal
 from uploader.pipeline.places import Place
 from uploader.pipeline.stage import Stager
 from uploader.platform.clock import Clock

@@ -15,9 +15,10 @@ from uploader.domain.reasons import Reason
 from uploader.domain.recording import Stamp
 from uploader.domain.scanning import difference
 from uploader.errors import SourceUnavailable
-from uploader.ledger.discovery import GONE, Arrival, Seen, Sight, SourceRow
+from uploader.ledger.discovery import Seen, SourceRow
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import to_ms
+from uploader.ledger.sighting import GONE, Arrival, Sight
 from uploader.platform.clock import Clock
 from uploader.sources.folder.rules import Rules
 

@@ -17,11 +17,12 @@ from uploader.domain.outcome import Cause, Kind, Outcome
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import Stamp, State
 from uploader.ledger import changes
-from uploader.ledger.attempts import Refusal
-from uploader.ledger.discovery import Arrival, Seen, Sight
+from uploader.ledger.discovery import Seen
 from uploader.ledger.identity import Contents, Identity
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import AttemptRow, RecordingRow, to_ms
+from uploader.ledger.settlement import Refusal
+from uploader.ledger.sighting import Arrival, Sight
 from uploader.ledger.writer import DirectWriter, Writer
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

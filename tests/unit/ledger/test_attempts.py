@@ -24,8 +24,9 @@ from uploader.domain.lifecycle import Event
 from uploader.domain.outcome import Cause
 from uploader.domain.recording import State
 from uploader.errors import RowMoved
-from uploader.ledger.attempts import RECHECK_AFTER_MS, Obstacle, Refusal, merge
+from uploader.ledger.attempts import RECHECK_AFTER_MS, merge
 from uploader.ledger.rows import to_ms
+from uploader.ledger.settlement import Obstacle, Refusal
 
 
 def of(kit, row):

@@ -9,8 +9,9 @@ from uploader.domain.lifecycle import Event
 from uploader.domain.outcome import Cause
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
-from uploader.ledger.discovery import GONE, Seen
+from uploader.ledger.discovery import Seen
 from uploader.ledger.recordings import PARKED
+from uploader.ledger.sighting import GONE
 
 S = State
 WAITING = {S.DISCOVERED, S.READY, S.STAGED, S.QUARANTINED, S.REFUSED, S.DUPLICATE, S.SKIPPED}

@@ -17,8 +17,8 @@ from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 from uploader.errors import RowMoved
 from uploader.ledger import changes
-from uploader.ledger.attempts import Obstacle
 from uploader.ledger.identity import Contents
+from uploader.ledger.settlement import Obstacle
 
 NAMES = st.sampled_from([b"a.wav", b"b.wav", b"c.wav", b"d.wav"])
 VERSIONS = st.integers(1, 3)

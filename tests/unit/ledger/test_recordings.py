@@ -16,10 +16,10 @@ from uploader.domain.lifecycle import Event
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 from uploader.errors import RowMoved
-from uploader.ledger.discovery import Arrival, Sight
 from uploader.ledger.filters import Filter
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.recordings import PARKED
+from uploader.ledger.sighting import Arrival, Sight
 
 WAITING = [State.READY, State.DISCOVERED]
 
@@ -296,8 +296,8 @@ HOT = {
 def changing(kit, ledger):
     """The moves of one recording from end to end: identity, twins, intent, outcome."""
     from tests.unit.ledger.kit import accepted
-    from uploader.ledger.attempts import Refusal
     from uploader.ledger.identity import Contents
+    from uploader.ledger.settlement import Refusal
 
     db = ledger._writer.db
     row = ledger.recordings.get(1)

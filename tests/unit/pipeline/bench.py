@@ -306,7 +306,7 @@ class Bench:
         return self.see(name, **options)
 
     def see(self, name: str, **options: Any) -> RecordingRow:
-        from uploader.ledger.discovery import Arrival, Sight
+        from uploader.ledger.sighting import Arrival, Sight
 
         stamp = stamp_of(os.stat(self.path(name)))
         self.ledger.discovery.record(

@@ -14,8 +14,8 @@ from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 from uploader.errors import RowMoved
 from uploader.ledger import changes
-from uploader.ledger.discovery import Arrival, Sight
 from uploader.ledger.imports import ImportSight
+from uploader.ledger.sighting import Arrival, Sight
 from uploader.pipeline.case import Case
 from uploader.platform.filesystem import stamp_of
 

@@ -1,0 +1,202 @@
+"""What a request comes to: the rules by which its intent and its outcome are written.
+
+Functions on an open transaction. The attempt is written first, then its recording as far as that
+still waits for it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from sqlite_utils import Database
+
+from uploader.domain.interaction import parse_time
+from uploader.domain.lifecycle import TRANSITIONS, Event
+from uploader.domain.outcome import Cause, Kind, Outcome
+from uploader.domain.reasons import Reason
+from uploader.domain.recording import State
+from uploader.ledger import changes
+from uploader.ledger.books import bump, count_submission
+from uploader.ledger.rows import (
+    SELECT_ATTEMPT,
+    AttemptRow,
+    RecordingRow,
+    attempt,
+    to_ms,
+)
+
+_MS = 1000
+_LATE_ANSWER = "late_answer"
+"""In the history: an older request was accepted while a repeat was under way."""
+
+
+class Obstacle(Enum):
+    """Why a recording may not be sent just now."""
+
+    TWIN = auto()
+    """One of the same particulars is under way or unconfirmed."""
+    LOOK_FIRST = auto()
+    """An older attempt is open: the listing must be read before another POST."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What becomes of the recording when its request provably created nothing."""
+
+    due_at: int | None
+    at_fault: bool
+    """Whether this counts among the recording's own `[retry] attempts`."""
+    reason: str | None = None
+    final: bool = False
+
+
+def begin(
+    db: Database, row: RecordingRow, at: int, day: str, staged_key: str | None
+) -> tuple[AttemptRow, RecordingRow] | Obstacle:
+    """Write the intent to send `row`, unless a twin or an older open attempt stands in the way. Raises RowMoved."""
+    if row.match_key is not None:
+        twin = db.execute(
+            "SELECT 1 FROM recording WHERE match_key = ? AND state IN ('submitting', 'unconfirmed') AND n <> ?",
+            (row.match_key, row.n),
+        ).fetchone()
+        if twin:
+            return Obstacle.TWIN
+    is_open = db.execute("SELECT 1 FROM attempt WHERE recording_n = ? AND open = 1", (row.n,)).fetchone()
+    if is_open and not row.cleared:
+        changes.apply(db, row, Event.DOUBTED, at=at, claim=row.claimed, due_at=at, **changes.reason_of(Reason.LOOKING))
+        return Obstacle.LOOK_FIRST
+    number = row.attempts + 1
+    # First of all: a row that others have taken round meanwhile has an attempt of this number.
+    changes.apply(
+        db, row, Event.SUBMIT_STARTED, at=at, claim=row.claimed, claimed=row.claimed, attempts=number, cleared=0
+    )
+    n = db.execute(
+        "INSERT INTO attempt (recording_n, number, started_at, call_start, staged_key, repeat) "
+        "VALUES (?, ?, ?, ?, ?, ?) RETURNING n",
+        (row.n, number, at, call_start(row), staged_key, 1 if is_open else 0),
+    ).fetchone()[0]
+    if is_open:
+        bump(db, "resent_after_unknown")
+    count_submission(db, day)
+    return get_attempt(db, n), changes.fetch(db, row.n)
+
+
+def finish(db: Database, n: int, outcome: Outcome, at: int, refusal: Refusal, track_at: int) -> RecordingRow:
+    """Write an outcome to its attempt, then to its recording as far as that still waits for it."""
+    made = get_attempt(db, n)
+    if outcome.kind is Kind.ACCEPTED and is_anothers(db, outcome.interaction_id, n):
+        outcome = Outcome(
+            kind=Kind.UNKNOWN, cause=Cause.SERVER, status=outcome.status, service_date=outcome.service_date,
+            message="the service answered with an interaction id that another recording has",
+        )  # fmt: skip
+    _write_outcome(db, n, outcome, at)
+    row = changes.fetch(db, made.recording_n)
+    if outcome.kind is Kind.UNKNOWN:
+        db.execute("UPDATE attempt SET sent = ? WHERE n = ?", (row.body, n))
+    if outcome.kind is Kind.ACCEPTED:
+        _accept(db, made, row, str(outcome.interaction_id), at, track_at)
+    elif row.state is State.SUBMITTING and made.number == row.attempts:
+        if outcome.kind is Kind.UNKNOWN:
+            changes.apply(
+                db, row, Event.OUTCOME_UNKNOWN, at=at, claim=changes.ANY_CLAIM, due_at=at, looks=0,
+                detail=outcome.message or None, **changes.reason_of(Reason.LOOKING),
+            )  # fmt: skip
+        else:
+            _refuse(db, row, outcome, at, refusal)
+    settle_late(db, made.recording_n, at, track_at)
+    return changes.fetch(db, made.recording_n)
+
+
+def _write_outcome(db: Database, n: int, outcome: Outcome, at: int) -> None:
+    service_date = None if outcome.service_date is None else int(outcome.service_date.timestamp() * _MS)
+    db.execute(
+        "UPDATE attempt SET ended_at = ?, outcome = ?, cause = ?, status = ?, code = ?, message = ?, "
+        "interaction_id = coalesce(?, interaction_id), open = ?, service_date = ? WHERE n = ?",
+        (
+            at, outcome.kind.value, outcome.cause.value, outcome.status, outcome.code, outcome.message or None,
+            outcome.interaction_id, 1 if outcome.kind is Kind.UNKNOWN else 0, service_date, n,
+        ),
+    )  # fmt: skip
+
+
+def _accept(db: Database, made: AttemptRow, row: RecordingRow, interaction_id: str, at: int, track_at: int) -> None:
+    event = Event.ACCEPTED
+    if row.state is not State.SUBMITTING:
+        event = Event.LATE_ACCEPTED
+    elif made.number != row.attempts:
+        changes.append(db, row.n, event=_LATE_ANSWER, state=row.state, at=at, detail=interaction_id)
+        return
+    if row.interaction_id == interaction_id:
+        return  # found in the listing before its answer came
+    if (row.state, event) not in TRANSITIONS:
+        report_double(db, row, interaction_id, at)
+        return
+    changes.apply(
+        db, row, event, at=at, claim=changes.ANY_CLAIM, due_at=track_at, detail=interaction_id,
+        interaction_id=interaction_id, submitted_at=at, looks=0,
+    )  # fmt: skip
+    changes.watch_open(db, row.n, at)
+
+
+def settle_late(db: Database, recording_n: int, at: int, track_at: int) -> None:
+    """Once a repeat is answered: an older request that was accepted meanwhile is the one, or made a double."""
+    row = changes.fetch(db, recording_n)
+    if row.state is State.SUBMITTING:
+        return
+    told = db.execute(
+        "SELECT detail FROM history WHERE recording_n = ? AND event = ? AND n > "
+        "(SELECT max(n) FROM history WHERE recording_n = ? AND state = 'submitting' AND event <> ?)",
+        (recording_n, _LATE_ANSWER, recording_n, _LATE_ANSWER),
+    ).fetchall()
+    for (interaction_id,) in told:
+        made = attempt(db.execute(f"{SELECT_ATTEMPT} WHERE interaction_id = ?", (interaction_id,)).fetchone())
+        _accept(db, made, changes.fetch(db, recording_n), interaction_id, at, track_at)
+
+
+def report_double(db: Database, row: RecordingRow, interaction_id: str, at: int) -> None:
+    """Write that a recording has a second interaction."""
+    changes.append(db, row.n, event="double", state=row.state, at=at, detail=interaction_id)
+    bump(db, "doubles")
+
+
+def _refuse(db: Database, row: RecordingRow, outcome: Outcome, at: int, refusal: Refusal) -> None:
+    detail = outcome.message or outcome.cause.value
+    faults = row.faults + (1 if refusal.at_fault else 0)
+    if refusal.final:
+        why = changes.reason_of(Reason.REFUSED_BY_SERVICE, refusal.reason or detail)
+        changes.apply(db, row, Event.REFUSED, at=at, claim=changes.ANY_CLAIM, faults=faults, detail=detail, **why)
+        changes.watch_open(db, row.n, at)
+        return
+    why = {"reason": refusal.reason} if refusal.reason else {}
+    changes.apply(
+        db, row, Event.NOT_CREATED, at=at, claim=changes.ANY_CLAIM, due_at=refusal.due_at, faults=faults,
+        detail=detail, **why,
+    )  # fmt: skip
+
+
+def get_attempt(db: Database, n: int) -> AttemptRow:
+    """Return the attempt with number `n` of all."""
+    return attempt(db.execute(f"{SELECT_ATTEMPT} WHERE n = ?", (n,)).fetchone())
+
+
+def own(db: Database, made: AttemptRow, interaction_id: str, at: int) -> None:
+    """Give an attempt its interaction id; it is open no more."""
+    db.execute(
+        "UPDATE attempt SET interaction_id = ?, open = 0, recheck_at = NULL, ended_at = coalesce(ended_at, ?) "
+        "WHERE n = ?",
+        (interaction_id, at, made.n),
+    )
+
+
+def is_anothers(db: Database, interaction_id: str | None, n: int) -> bool:
+    """Say whether an interaction id is that of another attempt than `n`."""
+    found = db.execute("SELECT 1 FROM attempt WHERE interaction_id = ? AND n <> ?", (interaction_id, n))
+    return found.fetchone() is not None
+
+
+def call_start(row: RecordingRow) -> int | None:
+    """Return the call's start in milliseconds, as it would be sent."""
+    start = json.loads(row.body or "{}").get("start_time")
+    return None if start is None else to_ms(parse_time(start))

@@ -5,6 +5,7 @@ UploaderError                     a sentence for the user, and a hint on what to
 │   └── ConfigurationError        every mistake of the configuration at once
 ├── LedgerError                   the ledger cannot be used: nothing may go on (exit 3)
 │   ├── LedgerBusy                another process is the sender
+│   ├── LedgerDamaged             its file is corrupt
 │   └── WrongAccount              the ledger belongs to another account or API host (exit 2)
 ├── RowMoved                      the recording changed under our hands: look at it again
 ├── ServiceRefusal                the service or store refuses us as a whole: close its gate (exit 4)
@@ -66,6 +67,10 @@ class LedgerError(UploaderError):
 
 class LedgerBusy(LedgerError):
     """Another process holds the role of sender for this ledger."""
+
+
+class LedgerDamaged(LedgerError):
+    """The ledger's file is corrupt."""
 
 
 class WrongAccount(LedgerError):

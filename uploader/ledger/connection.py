@@ -16,9 +16,10 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from uploader.errors import LedgerBusy, LedgerError
+from uploader.errors import LedgerBusy, LedgerDamaged, LedgerError
 from uploader.platform.filesystem import is_network, open_private
 
+RESTORE_HINT = "stop, keep the file, and restore a backup"
 BUSY_TIMEOUT_MS = 15_000
 _LOCK_TRIES = 50
 _LOCK_PAUSE_SECONDS = 0.02
@@ -69,8 +70,12 @@ def unusable(error: sqlite3.Error) -> LedgerError:
         return LedgerError("the ledger's disk is full", hint="free space on it; nothing was lost")
     if "readonly" in text or "read-only" in text:
         return LedgerError("the ledger cannot be written", hint="check its owner and that its disk is writable")
-    if "malformed" in text or "not a database" in text:
-        return LedgerError("the ledger is damaged", hint="stop, keep the file, and restore a backup")
+    if "malformed" in text:
+        return LedgerDamaged("the ledger is damaged", hint=RESTORE_HINT)
+    if "not a database" in text:
+        return LedgerError(
+            "the ledger is damaged, or is no ledger at all", hint="see [ledger] path; or restore a backup"
+        )
     if "unable to open" in text:
         return LedgerError(
             "the ledger cannot be opened",

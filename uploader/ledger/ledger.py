@@ -5,16 +5,26 @@ This module opens and closes it; what is in it is in its parts.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sqlite3
+import time
 from pathlib import Path
 
-from uploader.errors import LedgerError, WrongAccount
+from uploader.errors import LedgerDamaged, LedgerError, WrongAccount
 from uploader.ledger.attempts import Attempts
 from uploader.ledger.audit import Audit
 from uploader.ledger.books import Books
-from uploader.ledger.connection import ReaderPool, SenderRole, check_place, connect, opening_alone, unusable
+from uploader.ledger.connection import (
+    RESTORE_HINT,
+    ReaderPool,
+    SenderRole,
+    check_place,
+    connect,
+    opening_alone,
+    unusable,
+)
 from uploader.ledger.discovery import Discovery
 from uploader.ledger.imports import Imports
 from uploader.ledger.recordings import Recordings
@@ -50,9 +60,7 @@ class Ledger:
         role = SenderRole(path)
         role.acquire()
         try:
-            existed = path.exists()
-            _prepare(path, quick_check=existed)
-            _own_generation(path)
+            _prepare_to_send(path)
             writer = GroupWriter(path)
             try:
                 return cls(path, writer=writer, role=role)
@@ -125,6 +133,29 @@ class Ledger:
             self._role.release()
 
 
+def _prepare_to_send(path: Path) -> None:
+    """Make, upgrade and check the file; one of ours that is corrupt is set aside. Raises LedgerDamaged."""
+    try:
+        _prepare(path, quick_check=path.exists())
+        _own_generation(path)
+    except LedgerDamaged as error:
+        if not path.with_name(path.name + ".generation").exists():
+            raise  # no sender ever had it: who knows whose file it is
+        raise LedgerDamaged(
+            f"the ledger is damaged; its file was set aside as {_set_aside(path)}",
+            hint="restore a backup in its place; without one, a new ledger looks everything up before it is sent",
+        ) from error
+
+
+def _set_aside(path: Path) -> str:
+    """Rename a corrupt file and what SQLite keeps beside it; return the new name."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(path.with_name(f"{path.name}.damaged-{stamp}{suffix}"))
+    return f"{path.name}.damaged-{stamp}"
+
+
 def _prepare(path: Path, *, quick_check: bool) -> None:
     """Make or upgrade the file; check it when asked to."""
     try:
@@ -156,7 +187,7 @@ def _quick_check(path: Path) -> None:
         if clean is None or clean[0] != "1":
             verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
-                raise LedgerError("the ledger is damaged", hint="keep the file and restore a backup")
+                raise LedgerDamaged("the ledger is damaged", hint=RESTORE_HINT)
     finally:
         db.close()
 

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from tests.unit.ledger.kit import Kit
-from uploader.errors import LedgerBusy, LedgerError, WrongAccount
+from uploader.errors import LedgerBusy, LedgerDamaged, LedgerError, WrongAccount
 from uploader.ledger import connection
 from uploader.ledger.connection import ReaderPool, SenderRole, connect
 from uploader.ledger.ledger import Ledger
@@ -126,8 +126,13 @@ def test_a_page_damaged_while_the_program_was_not_stopped_cleanly_is_found_at_th
     middle = len(content) // 2 // 4096 * 4096
     content[middle : middle + 4096] = b"\xaa" * 4096
     path.write_bytes(content)
-    with pytest.raises(LedgerError, match="damaged"):
+    with pytest.raises(LedgerDamaged, match=r"set aside as ledger\.db\.damaged-") as refusal:
         opened(path)
+    aside = path.with_name(str(refusal.value).rpartition(" ")[2])
+    assert aside.read_bytes() == content
+    fresh = opened(path)
+    assert fresh.doubt[0] is not None, "what the damaged one knew may have been sent"
+    fresh.close()
 
 
 def test_an_empty_file_becomes_a_ledger(path):

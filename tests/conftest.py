@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import subprocess
 import threading
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import structlog
@@ -13,14 +16,19 @@ import structlog
 pytest_plugins = ("tests.s3_server",)
 
 
+def missing(message: str) -> NoReturn:
+    """Skip for a part that is not to be had here, but fail in CI."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
 def need(program: str, package: str) -> str:
     """Return the path of `program`; skip with the command that installs it, but fail in CI."""
     found = shutil.which(program)
     if found is None:
         message = f"{program} is missing: install it with `apt-get install {package}`"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        missing(message)
     return found
 
 
@@ -64,3 +72,22 @@ def _logging_as_it_was():
             one.setLevel(levels.get(name, one.level))
             one.propagate = True
             one.disabled = False
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """Return a function that mounts a file system of so many MiB; needs root, and must not be missing in CI."""
+    mounted: list[Path] = []
+
+    def mount(mebibytes: int) -> Path:
+        place = tmp_path / f"disk{len(mounted)}"
+        place.mkdir()
+        options = ["-t", "tmpfs", "-o", f"size={mebibytes}m", "qm-uploader-test", str(place)]
+        if subprocess.run(["mount", *options], capture_output=True, check=False).returncode:
+            missing("a file system can be mounted by root only: run the tests as root, or in `unshare -Urm`")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", "-l", str(place)], check=False)

@@ -494,25 +494,3 @@ def drop_rights():
             pytest.fail(message)
         pytest.skip(message)
     return [setpriv, "--bounding-set=-dac_override,-dac_read_search"]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path):
-    """Return a function that mounts a file system of so many MiB; needs root."""
-    mounted: list[Path] = []
-
-    def mount(mebibytes: int) -> Path:
-        place = tmp_path / f"disk{len(mounted)}"
-        place.mkdir()
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "qm-uploader-test", str(place)],
-            capture_output=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            pytest.skip("a file system can be mounted by root only: run the tests as root, or in `unshare -Urm`")
-        mounted.append(place)
-        return place
-
-    yield mount
-    for place in mounted:
-        subprocess.run(["umount", "-l", str(place)], check=False)

@@ -37,11 +37,6 @@ def is_sidecar_name(name: bytes) -> bool:
     return name.lower().endswith(_EXTENSION) and not name.startswith(b".")
 
 
-def sidecar_names(recording: bytes) -> tuple[bytes, bytes]:
-    """Return the two names under which its sidecar is looked for: exact, then by stem."""
-    return recording + _EXTENSION, _stem(recording) + _EXTENSION
-
-
 def stem_prefix(name: bytes, *, is_recording: IsRecording) -> bytes:
     """Return the prefix of all names that matter for the pairing of `name`, a recording or a sidecar.
 

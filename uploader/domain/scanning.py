@@ -18,11 +18,6 @@ class Difference:
     concerns: Mapping[bytes, frozenset[bytes]]
     """By each name that came or went, the recordings beside it that did not change themselves."""
 
-    @property
-    def concerned(self) -> tuple[bytes, ...]:
-        """Return every recording that did not change itself, but a file beside it did."""
-        return self.concerned_by(self.concerns)
-
     def concerned_by(self, names: Iterable[bytes]) -> tuple[bytes, ...]:
         """Return the recordings beside these names that did not change themselves."""
         none: frozenset[bytes] = frozenset()

@@ -57,11 +57,10 @@ class Stopped(UploaderError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A window as read, and when its first request began, by the ledger's clock and by run time."""
+    """A window as read, and when its first request began, in milliseconds."""
 
     survey: Survey
     began_at: int
-    began_monotonic: float
 
     @property
     def walked(self) -> Walked:
@@ -95,7 +94,7 @@ class Listing:
 
     def read(self, window: Window) -> Reading:
         """Read one window whole, and learn from it. Raises what the client raises, and Stopped."""
-        began_at, began = to_ms(self._clock.now()), self._clock.monotonic()
+        began_at = to_ms(self._clock.now())
         survey = Survey.of(window)
         while (wanted := survey.wanted) is not None:
             part, token = wanted
@@ -111,7 +110,7 @@ class Listing:
             self._governor.saw_read(None)
             self._ledger.books.note_seen((one.interaction_id for one in page.interactions), at=to_ms(self._clock.now()))
             survey = survey.fed(page)
-        reading = Reading(survey=survey, began_at=began_at, began_monotonic=began)
+        reading = Reading(survey=survey, began_at=began_at)
         if survey.complete:
             self._learn(reading)
         return reading

@@ -13,6 +13,7 @@ from uploader.domain.pairing import Pairing, pair
 from uploader.domain.reasons import REASONS, Reason
 from uploader.domain.recording import MediaFacts
 from uploader.errors import Problem, RecordingFault
+from uploader.media.completeness import may_still_grow
 from uploader.media.probe import probe
 from uploader.pipeline.places import Place
 from uploader.pipeline.spec import SidecarPolicy, SourceSpec
@@ -54,7 +55,7 @@ def understand(place: Place, location: bytes, spec: SourceSpec) -> Understanding
         media = _probed(place, location)
     except RecordingFault as fault:
         code = Reason(fault.code)
-        waits = Reason.MEDIA_INCOMPLETE if code in _MAY_STILL_GROW else None
+        waits = Reason.MEDIA_INCOMPLETE if may_still_grow(fault) else None
         # The recording's own fault is told before its sidecar's: mending that would not help.
         problems = (Problem(field="recording", message=str(fault)), *found.problems)
         return replace(found, fault=code, waits=waits or found.waits, problems=problems)
@@ -62,9 +63,6 @@ def understand(place: Place, location: bytes, spec: SourceSpec) -> Understanding
     if found.fault:
         return found
     return _mapped(place, location, spec, found)
-
-
-_MAY_STILL_GROW = frozenset({Reason.MEDIA_EMPTY, Reason.MEDIA_INCOMPLETE, Reason.MEDIA_TRUNCATED})
 
 
 def _paired(place: Place, location: bytes, spec: SourceSpec) -> Understanding:

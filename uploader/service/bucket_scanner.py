@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 from uploader.domain.pairing import is_sidecar_name, stem_prefix
 from uploader.domain.recording import Stamp
@@ -14,8 +15,8 @@ from uploader.sources.s3.listing import ListingPage, S3Lister, SeenObject
 class BucketScanner(Scanner):
     """Lists a bucket round after round; a round that was interrupted goes on from its cursor."""
 
-    def __init__(self, *, lister: S3Lister, **common: object) -> None:
-        super().__init__(**common)  # type: ignore[arg-type]
+    def __init__(self, *, lister: S3Lister, **common: Any) -> None:
+        super().__init__(**common)
         self._lister = lister
 
     def holds_more_than(self, limit: int) -> bool:

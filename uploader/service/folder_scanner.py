@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
 
@@ -26,8 +27,8 @@ log = structlog.get_logger()
 class FolderScanner(Scanner):
     """Scans a folder, and watches it where events can be had."""
 
-    def __init__(self, *, root: bytes, **common: object) -> None:
-        super().__init__(**common)  # type: ignore[arg-type]
+    def __init__(self, *, root: bytes, **common: Any) -> None:
+        super().__init__(**common)
         self._root = root
         self._bell = Bell(ring=self.ring)
         self._watch: Watch | None = None

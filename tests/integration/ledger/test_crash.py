@@ -124,28 +124,6 @@ def test_many_processes_open_a_new_ledger_at_once(tmp_path):
     ledger.close()
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of so many MiB; needs root."""
-    mounted = []
-
-    def mount(mebibytes):
-        place = tmp_path / "disk"
-        place.mkdir()
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "qm-uploader-test", str(place)],
-            capture_output=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            pytest.skip("a file system can be mounted by root only: run the tests as root, or in `unshare -Urm`")
-        mounted.append(place)
-        return place
-
-    yield mount
-    for place in mounted:
-        subprocess.run(["umount", "-l", str(place)], check=False)
-
-
 def fill(disk: Path) -> None:
     with (disk / "filler").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
         while True:

@@ -14,13 +14,17 @@ from uploader.domain.interaction import BODY_FIELDS, LANGUAGES
 from uploader.domain.reasons import Reason
 from uploader.errors import RecordingFault
 from uploader.media.bytes import LocalBytes
-from uploader.media.completeness import is_complete
+from uploader.media.completeness import may_still_grow
 from uploader.media.probe import probe
 
 
 def complete(path) -> bool:
     with LocalBytes(path) as source:
-        return is_complete(source)
+        try:
+            probe(source)
+        except RecordingFault as fault:
+            return not may_still_grow(fault)
+        return True
 
 
 def test_wave_file_being_written_is_complete_only_when_closed(tmp_path):

@@ -12,7 +12,6 @@ from uploader.domain.pairing import (
     orphans,
     pair,
     recordings_of,
-    sidecar_names,
     stem_prefix,
 )
 from uploader.domain.reasons import Reason
@@ -99,12 +98,6 @@ def test_a_recording_without_extension_keeps_its_sidecar_from_the_one_of_that_st
     names = {b"call", b"call.wav", b"call.json"}
     assert pair(b"call", names, is_recording=anything).sidecar == b"call.json"
     assert pair(b"call.wav", names, is_recording=anything).fault is Reason.SIDECAR_AMBIGUOUS
-
-
-def test_sidecar_names_are_the_exact_one_and_the_one_by_stem():
-    assert sidecar_names(b"a.b.wav") == (b"a.b.wav.json", b"a.b.json")
-    assert sidecar_names(b"call") == (b"call.json", b"call.json")
-    assert sidecar_names(b"..wav") == (b"..wav.json", b"..wav.json")
 
 
 @pytest.mark.parametrize(

@@ -77,11 +77,6 @@ def walk(
         pending.extend(folders)
 
 
-def list_directory(path: bytes, rules: Rules) -> Listing:
-    """Return the files of one directory. Raises OSError."""
-    return _list(path, rules)[0]
-
-
 def look_at(directory: bytes, names: Iterable[bytes], rules: Rules) -> tuple[dict[bytes, Stamp], list[bytes]]:
     """Return the stamps of `names` in `directory`, and which of them are not there."""
     found: dict[bytes, Stamp] = {}

@@ -21,6 +21,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
 
 log = structlog.get_logger()
 
@@ -99,7 +100,7 @@ class Watch:
         self._root = root
         self._bell = bell
         self._overflowed = threading.Event()
-        self._observer: object | None = None
+        self._observer: BaseObserver | None = None
         self._listener = _OverflowListener(self._overflowed, bell)
         self.overflows = 0
 
@@ -112,7 +113,7 @@ class Watch:
     def heal(self) -> str:
         """Replace the observer after an overflow, or when its thread has died; as `start` returns."""
         observer = self._observer
-        alive = observer is not None and observer.is_alive()  # type: ignore[attr-defined]
+        alive = observer is not None and observer.is_alive()
         if observer is None or (alive and not self._overflowed.is_set()):
             return ""
         self.overflows += 1
@@ -152,8 +153,8 @@ class Watch:
     def _end(self) -> None:
         observer, self._observer = self._observer, None
         if observer is not None:
-            observer.stop()  # type: ignore[attr-defined]
-            observer.join()  # type: ignore[attr-defined]
+            observer.stop()
+            observer.join()
 
 
 def _why_not(error: OSError) -> str:

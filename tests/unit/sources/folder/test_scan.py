@@ -9,7 +9,7 @@ import pytest
 
 from uploader.errors import SourceUnavailable
 from uploader.sources.folder.rules import Rules
-from uploader.sources.folder.scan import check_root, is_inside, list_directory, look_at, walk
+from uploader.sources.folder.scan import check_root, is_inside, look_at, walk
 
 RULES = Rules(include=["*"], exclude=[])
 
@@ -43,7 +43,8 @@ def test_every_folder_is_listed_with_its_files(root):
 def test_a_stamp_is_that_of_the_file(root):
     make(root, b"a.wav")
     stat = (root / "a.wav").stat()
-    (stamp,) = list_directory(os.fsencode(root), RULES).files.values()
+    (listing,) = walk(os.fsencode(root), RULES, stop=threading.Event())
+    (stamp,) = listing.files.values()
     assert (stamp.size_bytes, stamp.mtime_ns, stamp.inode) == (1, stat.st_mtime_ns, stat.st_ino)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -66,10 +67,7 @@ class LedgerMaker:
             arrival=Arrival(due_at=self.at, held=held, import_n=import_n),
             at=self.at,
         )
-        entry = self.ledger.discovery.entries(source_n, ROOT.encode())[name]
-        assert entry.recording_n is not None
-        found = self.ledger.recordings.get(entry.recording_n)
-        assert found is not None
+        (found,) = self.ledger.recordings.find(f"{ROOT}/{os.fsdecode(name)}")
         return found
 
     def sidecar(self, name: bytes, *, source: str = "hq") -> None:
@@ -114,13 +112,13 @@ class LedgerMaker:
 
     def sent(self, outcome: Outcome, row: RecordingRow | None = None, *, final: bool = False) -> RecordingRow:
         row = row or self.staged()
-        begun = self.ledger.attempts.begin(row, at=self.at, day=self.now.date().isoformat(), staged_key=None)
+        begun = self.ledger.attempts.begin(row, at=self.at, day=self.now.date().isoformat())
         assert isinstance(begun, tuple), begun
         refusal = Refusal(due_at=self.at, at_fault=True, final=final)
         return self.ledger.attempts.finish(begun[0].n, outcome, at=self.at, refusal=refusal, track_at=self.at + 1000)
 
     def submitting(self) -> RecordingRow:
-        begun = self.ledger.attempts.begin(self.staged(), at=self.at, day=self.now.date().isoformat(), staged_key=None)
+        begun = self.ledger.attempts.begin(self.staged(), at=self.at, day=self.now.date().isoformat())
         assert isinstance(begun, tuple)
         return begun[1]
 

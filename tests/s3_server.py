@@ -255,11 +255,10 @@ def _weed_command(folder: Path, http_port: int, https_port: int, ports: dict[str
     return [weed, "server", *(f"-{name}={value}" for name, value in (flags | ports).items())]
 
 
-@pytest.fixture(scope="session")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S3Server, S3Server]]:
-    """Run one SeaweedFS that answers over HTTP and over HTTPS."""
+@contextlib.contextmanager
+def run_seaweed(folder: Path) -> Iterator[tuple[S3Server, S3Server]]:
+    """Run one SeaweedFS in `folder`, which it takes away, and yield its faces over HTTP and over HTTPS."""
     trustme = pytest.importorskip("trustme", reason="install it with `pip install trustme`")
-    folder = tmp_path_factory.mktemp("weed")
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1", "localhost")
     ca_file = folder / "ca.pem"
@@ -290,6 +289,12 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S3Server
         shutil.rmtree(folder, ignore_errors=True)
         for name in ("master", "volume", "filer", "s3"):  # it puts these there whatever it is told
             Path(f"/tmp/seaweedfs-{name}-grpc-{ports[f'{name}.port.grpc']}.sock").unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S3Server, S3Server]]:
+    with run_seaweed(tmp_path_factory.mktemp("weed")) as servers:
+        yield servers
 
 
 @pytest.fixture(scope="session")

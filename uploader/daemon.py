@@ -10,10 +10,11 @@ import structlog
 
 from uploader import __version__
 from uploader.app.wiring import Wiring
-from uploader.errors import LedgerError, UploaderError
+from uploader.errors import LedgerError, LedgerFull, UploaderError
 from uploader.ledger.ledger import Ledger
+from uploader.platform.filesystem import has_room
 from uploader.platform.sd_notify import Notifier
-from uploader.service.engine import Engine
+from uploader.service.engine import LEAST_FREE_BYTES, Engine
 from uploader.service.supervisor import block_signals, wait_for_signal
 from uploader.settings.model import Settings
 
@@ -21,13 +22,24 @@ log = structlog.get_logger()
 
 INTERNAL_ERROR = 70
 _TICK_SECONDS = 1.0
+_PATIENCE_SECONDS = 60.0
 
 
 def run(settings: Settings) -> int:
     """Run until a stop signal; return the exit code. Raises LedgerError, UsageError before it has started."""
     block_signals()
-    stop = threading.Event()
     notifier = Notifier(os.environ)
+    while True:
+        try:
+            return _run(settings, notifier)
+        except LedgerFull as error:
+            log.error("ledger.full", why=str(error), hint=error.hint)  # noqa: TRY400 (a trace says nothing more)
+            if not _has_room_again(Path(settings.ledger.path), notifier):
+                return 0
+
+
+def _run(settings: Settings, notifier: Notifier) -> int:
+    stop = threading.Event()
     ledger = Ledger.open_for_sending(Path(settings.ledger.path))
     try:
         engine = Wiring(settings, ledger, stop=stop).engine()
@@ -35,6 +47,21 @@ def run(settings: Settings) -> int:
         ledger.close()
         raise
     return _stay(engine, stop, notifier, settings)
+
+
+def _has_room_again(ledger: Path, notifier: Notifier) -> bool:
+    """Wait until the disk has room for more than what is under way; return False for a stop signal meanwhile."""
+    notifier.status("waiting: the disk of the ledger is full")
+    tick = min(_TICK_SECONDS, notifier.watchdog_interval_seconds or _TICK_SECONDS)
+    while True:
+        # Before READY systemd counts the time to start, after it whether we are alive.
+        notifier.extend_timeout(_PATIENCE_SECONDS)
+        notifier.watchdog()
+        if wait_for_signal(tick):
+            return False
+        if has_room(ledger.parent, least_bytes=LEAST_FREE_BYTES):
+            notifier.status("")
+            return True
 
 
 def _stay(engine: Engine, stop: threading.Event, notifier: Notifier, settings: Settings) -> int:

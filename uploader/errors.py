@@ -6,6 +6,7 @@ UploaderError                     a sentence for the user, and a hint on what to
 ├── LedgerError                   the ledger cannot be used: nothing may go on (exit 3)
 │   ├── LedgerBusy                another process is the sender
 │   ├── LedgerDamaged             its file is corrupt
+│   ├── LedgerFull                its disk is full: the daemon waits for room
 │   └── WrongAccount              the ledger belongs to another account or API host (exit 2)
 ├── RowMoved                      the recording changed under our hands: look at it again
 ├── ServiceRefusal                the service or store refuses us as a whole: close its gate (exit 4)
@@ -73,6 +74,10 @@ class LedgerDamaged(LedgerError):
     """The ledger's file is corrupt."""
 
 
+class LedgerFull(LedgerError):
+    """There is no room on the ledger's disk; nothing was lost."""
+
+
 class WrongAccount(LedgerError):
     """The ledger remembers another account or API host."""
 
@@ -129,6 +134,10 @@ class RateLimited(UploaderError):
         super().__init__(message)
         self.until = until
         self.daily = daily
+
+
+class NotYet(RateLimited):
+    """Our own pace does not let a request go for longer than is waited for: nothing was asked."""
 
 
 class RecordingFault(UploaderError):

@@ -32,15 +32,18 @@ reads_per_second = 200
 class Scene:
     """A temporary folder with a sandbox in it; commands of the program run against it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str, budget: str = _FAST) -> None:
         self.folder = folder
-        self._sandbox = self._start("sandbox", "--json", "--port", "0", "--dir", str(folder), stdout=subprocess.PIPE)
+        self.pid: int | None = None
+        """The daemon's, while one runs."""
+        arguments = ("sandbox", "--json", "--port", "0", "--dir", str(folder), *options)
+        self._sandbox = self._start(*arguments, stdout=subprocess.PIPE)
         assert self._sandbox.stdout is not None
         self.info: dict[str, Any] = json.loads(self._sandbox.stdout.readline())
         self.config = Path(self.info["config"])
         self.recordings = Path(self.info["recordings"])
         text = self.config.read_text().replace('settle = "500ms"', 'settle = "0s"\nbacklog_limit = 0')
-        self.config.write_text(text + _FAST)
+        self.config.write_text(text + budget)
         self._web = tomllib.loads(text)["web"]["listen"]
 
     def _start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
@@ -57,12 +60,14 @@ class Scene:
         began = time.monotonic()
         with (self.folder / "daemon.log").open("ab") as log:
             process = self._start("--config", str(self.config), "run", stderr=log)
+        self.pid = process.pid
         try:
             self.until(lambda: process.poll() is not None or self._is_ready())
             if process.poll() is not None:
                 raise RuntimeError((self.folder / "daemon.log").read_text())
             yield time.monotonic() - began
         finally:
+            self.pid = None
             process.terminate()
             process.wait(60)
 
@@ -100,10 +105,10 @@ class Scene:
 
 
 @contextmanager
-def scene() -> Iterator[Scene]:
-    """Set a scene, and take it away afterwards."""
+def scene(*options: str, budget: str = _FAST) -> Iterator[Scene]:
+    """Set a scene, and take it away afterwards; `options` are the sandbox's, `budget` a section of the settings."""
     folder = Path(tempfile.mkdtemp(prefix="qm-benchmark-"))
-    stage = Scene(folder)
+    stage = Scene(folder, *options, budget=budget)
     try:
         yield stage
     finally:

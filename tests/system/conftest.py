@@ -141,6 +141,9 @@ class Sandbox:
     def faults(self, probabilities: dict[str, float]) -> None:
         self._ask("/sandbox/faults", probabilities)
 
+    def rotate_secret(self, secret: str) -> None:
+        self._ask("/sandbox/secret", {"client_secret": secret})
+
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
@@ -185,6 +188,7 @@ class Daemon:
         self.out, self.err = directory / "daemon.out", directory / "daemon.err"
         self.process: subprocess.Popen[bytes] | None = None
         self.prefix: list[str] = []
+        self.flags = ["-v"]
         self.settings = self._settings(sandbox)
         self.configure(overrides)
 
@@ -220,7 +224,7 @@ class Daemon:
     def start(self, *, ready: bool = True, seconds: float = 30) -> None:
         """Start it, and wait until it says that it is ready."""
         assert self.process is None or self.process.poll() is not None, "it is running"
-        command = [*self.prefix, sys.executable, "-m", "uploader", "--config", str(self.config), "run", "-v"]
+        command = [*self.prefix, sys.executable, "-m", "uploader", "--config", str(self.config), "run", *self.flags]
         with self.out.open("ab") as out, self.err.open("ab") as err:
             self.process = subprocess.Popen(command, stdout=out, stderr=err, cwd=REPOSITORY)
         if ready:
@@ -419,7 +423,7 @@ def recording_id(interaction: dict[str, Any]) -> str:
 
 def _is_same_hash(row: Row, interactions: list[dict[str, Any]]) -> bool:
     one = next((i for i in interactions if i["interaction_id"] == row.interaction_id), None)
-    return one is not None and Expected.got(one).sha256 == bytes(row.sha256).hex()
+    return one is not None and Expected.got(one).sha256 == bytes(row.content).hex()
 
 
 def run(*command: str) -> None:

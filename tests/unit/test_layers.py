@@ -51,10 +51,14 @@ FOREIGN = {
     "botocore": ("platform/s3/",),
     "mypy_boto3_s3": ("platform/s3/",),
     "sqlite3": ("ledger/", "service/imports/"),  # imports keep lists too long for memory in temporary files
-    "sqlite_utils": ("ledger/",),
-    "watchdog": ("sources/folder/watch.py",),
+    "sqlite_utils": ("ledger/schema.py",),
+    "watchdog": ("sources/folder/watch.py", "sources/folder/emitter.py"),
+    "ctypes": ("sources/folder/inotify.py",),
+    "prometheus_client": ("web/exposition.py",),
     "uvicorn": ("web/", "sandbox/"),
     "starlette": ("web/", "sandbox/"),
+    "pydantic": ("settings/", "cli/config.py"),
+    "pydantic_core": ("settings/",),
     "pydantic_settings": ("settings/",),
     "click": ("cli/",),
     "rich": ("cli/",),
@@ -62,7 +66,6 @@ FOREIGN = {
 """Libraries that are known in one place only, so that changing one is a small matter."""
 FOREIGN_EXCEPTIONS = {
     ("service/doctor/machine.py", "sqlite3"): "says which version is in use",
-    ("service/operations/changes.py", "sqlite_utils"): "names the handle that it passes on to the ledger's statements",
 }
 
 IMPURE = {

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from uploader.app.secret import CurrentSecret
 from uploader.domain.identity import SameCall
 from uploader.ledger.discovery import SourceRow
 from uploader.ledger.ledger import Ledger
@@ -26,10 +27,14 @@ from uploader.sidecars.mapping import MappingContext
 from uploader.sources.folder.rules import Rules
 from uploader.zoom.auth import TokenKeeper
 from uploader.zoom.client import ZoomClient
+from uploader.zoom.meters import ServiceMeters
 
 log = structlog.get_logger()
 
 _MOST_SIBLINGS = 1000
+FILE_CONNECTIONS = 256
+"""Downloads of recordings at once."""
+WEB_CONNECTIONS = 64
 SENDER_NOTE = "sender"
 """The note that says for which import alone the one sender sends; empty for the daemon."""
 IMPORT_REST_SECONDS = 2.0
@@ -140,13 +145,13 @@ def import_roots(order: ImportOrder) -> tuple[bytes, ...]:
     return tuple(roots)
 
 
-def place_of_import(order: ImportOrder, bucket: Bucket | None) -> Place:
+def place_of_import(order: ImportOrder, bucket: Bucket | None, *, names: FolderNames) -> Place:
     """Return where an import's files are: folders on this machine, or `bucket`."""
     rules = Rules(include=order.source.include, exclude=order.source.exclude)
     if bucket is not None:
         return BucketPlace(bucket, rules=rules, siblings=bucket_siblings(bucket))
     first, *further = import_roots(order)
-    return FolderPlace(first, rules=rules, siblings=FolderNames(), further=further)
+    return FolderPlace(first, rules=rules, siblings=names, further=further)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,24 +161,27 @@ class Service:
     http: HttpClient
     tokens: TokenKeeper
     client: ZoomClient
+    meters: ServiceMeters
 
 
 def service_of(settings: Settings, clock: Clock) -> Service:
     """Return the clients that the settings name; nothing is asked yet."""
-    secret = settings.zoom.client_secret
     timeout = settings.zoom.request_timeout.total_seconds()
-    http = HttpClient(max_connections=settings.run.workers + 4)
+    http, meters = HttpClient(max_connections=settings.run.workers + 4), ServiceMeters()
     tokens = TokenKeeper(
         http,
         token_url=settings.zoom.token_url,
         account_id=settings.zoom.account_id,
         client_id=settings.zoom.client_id,
-        client_secret=lambda: secret.get_secret_value() if secret else "",
+        client_secret=CurrentSecret(settings.zoom, environ=os.environ),
         clock=clock,
         timeout_seconds=timeout,
+        meters=meters,
     )
-    client = ZoomClient(http, tokens, api_url=settings.zoom.api_url, request_timeout_seconds=timeout, clock=clock)
-    return Service(http=http, tokens=tokens, client=client)
+    client = ZoomClient(
+        http, tokens, api_url=settings.zoom.api_url, request_timeout_seconds=timeout, clock=clock, meters=meters
+    )
+    return Service(http=http, tokens=tokens, client=client, meters=meters)
 
 
 def register(ledger: Ledger, source: SourceSettings, clock: Clock) -> SourceRow:
@@ -185,3 +193,9 @@ def register(ledger: Ledger, source: SourceSettings, clock: Clock) -> SourceRow:
         settings=fingerprint(source),
         at=to_ms(clock.now()),
     )
+
+
+def connections_of(settings: Settings) -> int:
+    """Return how many connections all servers of the daemon together may take."""
+    serves = settings.staging is not None and settings.staging.type == "builtin"
+    return WEB_CONNECTIONS + (FILE_CONNECTIONS if serves else 0)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry
 
+from uploader.app.monitoring import monitoring_app
 from uploader.app.values import (
+    FILE_CONNECTIONS,
     SENDER_NOTE,
+    WEB_CONNECTIONS,
     bucket_of,
+    connections_of,
     place_of_import,
     register,
     root_of,
@@ -23,16 +28,19 @@ from uploader.domain.gates import GateName
 from uploader.domain.retry import RetryPolicy
 from uploader.errors import ServiceRefusal, Unavailable, UsageError
 from uploader.ledger.ledger import Ledger
-from uploader.ledger.rows import RecordingRow, to_ms
+from uploader.ledger.rows import RecordingRow
 from uploader.pipeline.intake import Intake
 from uploader.pipeline.listing import Listing
-from uploader.pipeline.places import BucketPlace, FolderPlace
+from uploader.pipeline.meters import LineMeters
+from uploader.pipeline.places import BucketPlace, FolderNames, FolderPlace
 from uploader.pipeline.reconcile import Reconciler
 from uploader.pipeline.stage import BucketStager, BuiltinStager, InPlaceStager, Stager
 from uploader.pipeline.submit import Sending, Submission
 from uploader.pipeline.track import Tracker
+from uploader.platform import open_files
 from uploader.platform.clock import Clock, SystemClock
-from uploader.platform.s3 import Bucket
+from uploader.platform.s3 import Bucket, S3Access
+from uploader.service.backups import BackupDuty
 from uploader.service.bucket_scanner import BucketScanner
 from uploader.service.dispatcher import Dispatcher
 from uploader.service.engine import Engine, Parts
@@ -42,6 +50,9 @@ from uploader.service.gate import Gate
 from uploader.service.governor import Governor
 from uploader.service.grants import LedgerGrants
 from uploader.service.line import Line, Route
+from uploader.service.meters import FetchMeters
+from uploader.service.metrics.metrics import Meters
+from uploader.service.operations.upkeep import BackupPlace
 from uploader.service.scanner import Rhythm, Scanner
 from uploader.settings.model import Settings, SourceSettings, StagingSettings
 from uploader.settings.order import ImportOrder
@@ -51,11 +62,12 @@ from uploader.sources.s3.listing import S3Lister
 from uploader.staging.builtin import SELFTEST_WAV, SigningKey, SigningKeys, UrlSigner
 from uploader.staging.s3 import S3Stager
 from uploader.web.files import files_app
-from uploader.web.health import HealthSnapshot, Vitals, health_app
 from uploader.web.server import HttpServer
 
 log = structlog.get_logger()
 
+_ROUTES_KEPT = 64
+"""Ways of imports that were used lately: there may be any number of imports."""
 _SELFTEST_SECONDS = 10.0
 _SELFTEST_LIFE_SECONDS = 300.0
 
@@ -71,6 +83,7 @@ class Wiring:
         self._stop = stop
         self._clock = clock or SystemClock()
         self._service = service_of(settings, self._clock)
+        self._meters = Meters(service=self._service.meters, line=LineMeters(), fetches=FetchMeters())
         self._retry = RetryPolicy(initial=settings.retry.initial, maximum=settings.retry.maximum)
         self._gates = {name: Gate(name, ledger.books, self._clock, self._retry) for name in GateName}
         self._governor = Governor(
@@ -82,10 +95,11 @@ class Wiring:
             clock=self._clock,
         )
         self._signer = self._make_signer()
+        self._buckets: dict[S3Access, Bucket] = {}
         self._staging_bucket = self._make_staging_bucket()
         self._routes: dict[tuple[int, int], Route] = {}
         self._routes_lock = threading.Lock()
-        self._buckets: list[Bucket] = [] if self._staging_bucket is None else [self._staging_bucket]
+        self._names = FolderNames()
         self._probes_seen = 0
 
     @property
@@ -123,10 +137,21 @@ class Wiring:
             selftest=self._selftest if self._signer else None,
             cut=self._service.http.close,
             close=self._close,
+            backups=self._backups(),
         )
         engine = Engine(parts, self._stop)
-        servers += self._servers(engine, with_web=with_web)
+        servers += self._servers(engine, parts, with_web=with_web)
         return engine
+
+    def _backups(self) -> Callable[[], None] | None:
+        settings = self._settings.ledger
+        if not settings.backup_interval:
+            return None
+        place = BackupPlace(directory=Path(settings.backup_place), keep=settings.backup_keep)
+        duty = BackupDuty(
+            ledger=self._ledger, place=place, interval=settings.backup_interval, clock=self._clock, stop=self._stop
+        )
+        return duty.run
 
     def _line(self) -> Line:
         settings = self._settings
@@ -144,6 +169,7 @@ class Wiring:
                 retry=self._retry,
                 poll_seconds=settings.tracking.poll_interval.total_seconds(),
             ),
+            meters=self._meters.line,
         )
         return Line(
             ledger=self._ledger,
@@ -152,14 +178,16 @@ class Wiring:
             governor=self._governor,
             routes=self.route,
             clock=self._clock,
+            meters=self._meters.line,
         )
 
     def _follower(self) -> Follower:
         settings, service = self._settings, self._service
         poll = settings.tracking.poll_interval.total_seconds()
         listing = Listing(
-            ledger=self._ledger, client=service.client, governor=self._governor, clock=self._clock, stop=self._stop
-        )
+            ledger=self._ledger, client=service.client, governor=self._governor, clock=self._clock, stop=self._stop,
+            meters=self._meters.line,
+        )  # fmt: skip
         return Follower(
             ledger=self._ledger,
             reconciler=Reconciler(
@@ -179,6 +207,7 @@ class Wiring:
                 stop=self._stop,
                 poll_seconds=poll,
                 on_analyzed=self._on_analyzed,
+                meters=self._meters.line,
             ),
             prober=Prober(
                 governor=self._governor,
@@ -197,12 +226,12 @@ class Wiring:
         """Return how one recording is treated, read and staged; None when its source is not configured."""
         key = (row.source_n, row.import_n)
         with self._routes_lock:
-            if key not in self._routes:
-                made = self._new_route(row)
-                if made is None:
-                    return None
-                self._routes[key] = made
-            return self._routes[key]
+            found = self._routes.pop(key, None) or self._new_route(row)
+            if found is not None:
+                self._routes[key] = found
+                if len(self._routes) > _ROUTES_KEPT:
+                    del self._routes[next(iter(self._routes))]
+            return found
 
     def _new_route(self, row: RecordingRow) -> Route | None:
         if row.import_n:
@@ -222,27 +251,21 @@ class Wiring:
 
     def _import_route(self, order: ImportOrder) -> Route:
         bucket = self._bucket(order.source) if order.source.type == "s3" else None
-        place = place_of_import(order, bucket)
+        place = place_of_import(order, bucket, names=self._names)
         if bucket is not None and isinstance(place, BucketPlace):
             return Route(spec=spec_of_import(order), place=place, stager=self._in_place(bucket, place))
         return Route(spec=spec_of_import(order), place=place, stager=self._stager())
 
-    def _bucket(self, source: SourceSettings) -> Bucket:
-        bucket = bucket_of(source, self._clock, workers=self._settings.run.workers)
-        self._buckets.append(bucket)
-        return bucket
+    def _bucket(self, source: SourceSettings | StagingSettings) -> Bucket:
+        """Return a bucket, whose connections all have in common that reach it alike."""
+        made = bucket_of(source, self._clock, workers=self._settings.run.workers)
+        return self._buckets.setdefault(made.access, made)
 
     def _in_place(self, bucket: Bucket, place: BucketPlace) -> Stager:
         return InPlaceStager(bucket, place, lifetime_seconds=self._url_ttl())
 
     def _siblings(self, row: RecordingRow) -> Callable[[bytes, bytes], list[bytes]]:
-        discovery = self._ledger.discovery
-
-        def siblings(folder: bytes, prefix: bytes) -> list[bytes]:
-            found = discovery.entries_with_prefix(row.source_n, folder, prefix)
-            return [name for name, stamp in found.items() if stamp.size_bytes >= 0]
-
-        return siblings
+        return partial(self._ledger.scan_cache.siblings, row.source_n)
 
     def _stager(self) -> Stager:
         if self._signer is not None:
@@ -269,7 +292,7 @@ class Wiring:
         staging = self._settings.staging
         if staging is None or staging.type != "s3":
             return None
-        return bucket_of(staging, self._clock, workers=self._settings.run.workers)
+        return self._bucket(staging)
 
     def _selftest(self) -> bool:
         """Fetch the built-in test file through `public_url`, as the service would."""
@@ -303,6 +326,7 @@ class Wiring:
                 rescan_seconds=max(0.05, source.rescan.total_seconds()),
                 settle_seconds=source.settle.total_seconds() if source.type == "folder" else 0.0,
                 events=source.watch != "polling",
+                trusted=source.watch == "events",
                 backlog_limit=source.backlog_limit,
             ),
             "clock": self._clock,
@@ -313,37 +337,24 @@ class Wiring:
             return FolderScanner(root=root_of(source), **common)
         return BucketScanner(lister=S3Lister(self._bucket(source), wanted=lambda key: True), **common)
 
-    def _servers(self, engine: Engine, *, with_web: bool) -> list[HttpServer]:
-        servers = []
+    def _servers(self, engine: Engine, parts: Parts, *, with_web: bool) -> list[HttpServer]:
+        files = open_files.provide(workers=self._settings.run.workers, connections=connections_of(self._settings))
+        servers: list[HttpServer] = []
         if self._signer is not None and self._settings.staging is not None:
             host, port = split_listen(self._settings.staging.listen)
-            app = files_app(LedgerGrants(self._ledger, self._clock), self._signer)
-            servers.append(HttpServer(app, host, port, max_connections=256, name="staging", setting="[staging] listen"))
+            app = files_app(LedgerGrants(self._ledger, self._clock, self._meters.fetches), self._signer)
+            most = files.connections(FILE_CONNECTIONS)
+            servers.append(
+                HttpServer(app, host, port, max_connections=most, name="staging", setting="[staging] listen")
+            )
         if with_web:
             host, port = split_listen(self._settings.web.listen)
-            health = health_app(
-                vitals=lambda: self._vitals(engine), snapshot=self._snapshot, registry=CollectorRegistry()
+            health = monitoring_app(
+                self._settings, engine, parts, meters=self._meters, servers=servers, stop=self._stop
             )
-            servers.append(HttpServer(health, host, port, max_connections=64, name="web", setting="[web] listen"))
+            most = files.connections(WEB_CONNECTIONS)
+            servers.append(HttpServer(health, host, port, max_connections=most, name="web", setting="[web] listen"))
         return servers
-
-    def _vitals(self, engine: Engine) -> Vitals:
-        return Vitals(
-            heartbeat_fresh=engine.is_healthy,
-            started=engine.started,
-            stopping=self._stop.is_set(),
-            ledger_usable=engine.failure is None,
-        )
-
-    def _snapshot(self) -> HealthSnapshot:
-        recordings = self._ledger.recordings
-        oldest = recordings.oldest_waiting()
-        now = to_ms(self._clock.now())
-        return HealthSnapshot(
-            recordings=recordings.counts(),
-            submission_open=all(gate.is_open for gate in self._gates.values()),
-            oldest_waiting_seconds=None if oldest is None else (now - oldest) / 1000,
-        )
 
     def _on_wake(self) -> None:
         """A command has changed something: a person may say that a closed gate can be tried."""
@@ -366,5 +377,5 @@ class Wiring:
 
     def _close(self) -> None:
         self._service.http.close()
-        for bucket in self._buckets:
+        for bucket in self._buckets.values():
             bucket.close()

@@ -59,8 +59,8 @@ class Context:
     def start_logging(self, *, level: str = "warning", format: str = "auto") -> None:
         """Log to standard error at `level`, unless -v or -q say otherwise.
 
-        Commands other than the daemon log warnings only: this was called with the defaults before the
-        command began. The daemon calls it again with its settings.
+        Commands other than the daemon log warnings only: `common_options` calls this with the defaults
+        before the command begins. The daemon calls it again with its settings.
         """
         from uploader.platform import logs
 
@@ -103,13 +103,25 @@ def context_of(ctx: click.Context) -> Context:
 
 
 def common_options(command: Callable[Concatenate[Context, P], R]) -> Callable[P, R]:
-    """Give `command` the common options; it is called with a Context as its first argument."""
+    """Give `command` the common options; it is called with a Context as its first argument, and logs."""
+
+    @functools.wraps(command)
+    def logging_first(context: Context, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        context.start_logging()
+        return command(context, *args, **kwargs)
+
+    return reading_options(logging_first)
+
+
+def reading_options(command: Callable[Concatenate[Context, P], R]) -> Callable[P, R]:
+    """Do as `common_options` for a command that only looks at what is here, and must answer at once.
+
+    Nothing that it calls may log: to load what logs takes as long as the answer.
+    """
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        context = context_of(click.get_current_context())
-        context.start_logging()
-        return command(context, *args, **kwargs)
+        return command(context_of(click.get_current_context()), *args, **kwargs)
 
     return with_options(wrapper)
 

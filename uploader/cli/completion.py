@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from uploader.cli.common import Context, common_options
+from uploader.cli.common import Context, reading_options
 from uploader.cli.main import COMPLETE_VARIABLE, PROGRAM, cli
 from uploader.errors import UsageError
 
 
 @click.command("completion", short_help="Print the completion script of a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@common_options
+@reading_options
 def command(context: Context, shell: str) -> None:
     """Print the completion script of SHELL: bash, zsh or fish.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uploader.cli.common import Context, common_options, with_options
+from uploader.cli.common import Context, reading_options, with_options
 from uploader.cli.output import emit_json, printable
 from uploader.errors import ConfigurationError, Problem, UsageError
 
@@ -36,7 +36,7 @@ def command() -> None:
 
 @command.command("init", short_help="Write the example.")
 @click.argument("path", required=False, type=click.Path(path_type=Path))
-@common_options
+@reading_options
 def init(context: Context, path: Path | None) -> None:
     """Write the example configuration to PATH, for its owner only.
 
@@ -55,7 +55,7 @@ def init(context: Context, path: Path | None) -> None:
 
 
 @command.command("show", short_help="Show what is in force, secrets masked.")
-@common_options
+@reading_options
 def show(context: Context) -> None:
     """Show the configuration in force, secrets masked, with the origin of what is no default."""
     loaded = context.load(need_secrets=False)
@@ -67,7 +67,7 @@ def show(context: Context) -> None:
 
 
 @command.command("check", short_help="Check it, and report every mistake.")
-@common_options
+@reading_options
 def check(context: Context) -> int:
     """Check the configuration: exit code 0 good, 1 good with a warning, 2 wrong."""
     try:

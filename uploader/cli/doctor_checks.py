@@ -7,18 +7,20 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from uploader.app.values import Service, bucket_of, root_of, service_of
+from uploader.app.values import Service, bucket_of, connections_of, root_of, service_of
 from uploader.cli.output import printable
-from uploader.ledger.inspection import signing_keys
+from uploader.ledger.inspection import polled_sources, signing_keys
 from uploader.platform.clock import Clock
 from uploader.service.doctor.api import ApiChecks
-from uploader.service.doctor.folders import Folder, WatchLimits, check_folder, check_watches
+from uploader.service.doctor.backups import BackupChecks
+from uploader.service.doctor.folders import Folder, check_folder, check_watches
 from uploader.service.doctor.machine import LedgerChecks, check_daemon, check_files, check_sqlite
 from uploader.service.doctor.report import Check, Finding, ok, warn
 from uploader.service.doctor.store import check_bucket_source, check_builtin, check_staging_bucket, fetcher
 from uploader.settings.load import LoadedSettings
 from uploader.settings.model import Settings, SourceSettings, StagingSettings
 from uploader.settings.units import split_listen
+from uploader.sources.folder.inotify import WatchLimits
 from uploader.sources.folder.rules import Rules
 from uploader.staging.builtin import SigningKey, SigningKeys, UrlSigner
 
@@ -85,7 +87,7 @@ class Checklist:
             yield Check(name=name, act=partial(check_folder, folder, self._clock), limit_seconds=_LIMIT_SECONDS)
             watched += [folder] if folder.enabled and folder.events else []
         if watched:
-            act = partial(check_watches, watched, self._clock, WatchLimits.read())
+            act = partial(check_watches, watched, self._clock, WatchLimits.read(), self._polled)
             yield Check(name="watch limits", act=act, limit_seconds=_LIMIT_SECONDS * len(watched))
 
     def _of_staging(self) -> Iterator[Check]:
@@ -108,12 +110,27 @@ class Checklist:
         host, port = split_listen(self._settings.web.listen)
         yield Check(name="ledger", act=self._ledger.ledger, limit_seconds=_LIMIT_SECONDS)
         yield Check(name="disk", act=self._ledger.disk)
+        yield Check(name="backups", act=self._backups().check)
         yield Check(name="sqlite", act=check_sqlite)
         yield Check(
             name="daemon",
             act=partial(check_daemon, is_running=self._ledger.is_running, host=host, port=port, setting="[web] listen"),
         )
-        yield Check(name="open files", act=partial(check_files, workers=self._settings.run.workers))
+        files = partial(check_files, workers=self._settings.run.workers, connections=connections_of(self._settings))
+        yield Check(name="open files", act=files)
+
+    def _polled(self) -> dict[str, str]:
+        """Return what a running daemon says of sources that it only scans; another's word is out of date."""
+        return polled_sources(Path(self._settings.ledger.path)) if self._ledger.is_running() else {}
+
+    def _backups(self) -> BackupChecks:
+        ledger = self._settings.ledger
+        return BackupChecks(
+            ledger=Path(ledger.path),
+            directory=Path(ledger.backup_place),
+            interval=ledger.backup_interval,
+            clock=self._clock,
+        )
 
     def _bucket_source(self, source: SourceSettings) -> Finding:
         return check_bucket_source(bucket_of(source, self._clock, workers=1), self._fetch)

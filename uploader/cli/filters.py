@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
-from difflib import get_close_matches
 from typing import Any, ParamSpec, TypeVar
 
 import click
@@ -59,6 +58,8 @@ class _Words(click.ParamType[tuple[str, ...]]):
         words = tuple(word.strip() for word in str(value).split(",") if word.strip())
         for word in words:
             if word not in self._known:
+                from difflib import get_close_matches
+
                 near = get_close_matches(word, self._known, n=1, cutoff=0.6)
                 meant = f"did you mean {near[0]}? " if near else ""
                 self.fail(f"{meant}It is one of {', '.join(self._known)}", param, ctx)

@@ -32,6 +32,7 @@ from uploader.ledger.filters import Filter
 from uploader.ledger.imports import Added
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import to_ms
+from uploader.pipeline.places import FolderNames
 from uploader.platform.clock import SystemClock
 from uploader.platform.s3 import Bucket
 from uploader.service.imports.entering import Entering
@@ -191,7 +192,7 @@ class Importing:
         if self._targets.bucket:
             bucket = bucket_of(self._order.source, self._clock, workers=1)
         rehearsal = Rehearsal(
-            place_of_import(self._order, bucket),
+            place_of_import(self._order, bucket, names=FolderNames()),
             spec_of_import(self._order),
             ledger=ledger,
             import_n=None if known is None else known.n,

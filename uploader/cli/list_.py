@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uploader.cli.common import Context, common_options
+from uploader.cli.common import Context, reading_options
 from uploader.cli.filters import filter_options, wanted
 from uploader.cli.output import emit_json_lines, human_duration, human_size, human_time
 from uploader.cli.rendering import NO_LEDGER, print_aligned, recording_document, stream_table, terminal_width
@@ -27,7 +27,7 @@ _NARROW = ("ID", "STATE", "REASON", "SOURCE", "AGE", "LOCATION")
 @filter_options
 @click.option("--limit", type=click.IntRange(1), help="At most so many; without it all.")
 @click.option("--group", type=click.Choice(["reason"]), help="Count by reason instead.")
-@common_options
+@reading_options
 def command(context: Context, /, limit: int | None, group: str | None, **options: Any) -> None:
     """List recordings in the order in which they were discovered.
 

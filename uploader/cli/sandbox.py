@@ -27,6 +27,7 @@ from uploader.sandbox.config import (
     Fault,
     FaultAim,
     Operation,
+    RateWindow,
     SandboxConfig,
     check_faults,
 )
@@ -73,6 +74,21 @@ class _FaultOption(click.ParamType[tuple[str, float]]):
         return name, float(text)
 
 
+class _RateOption(click.ParamType[tuple[int, RateWindow]]):
+    """`N`, `N:calendar` or `N:sliding`; as a pair."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, RateWindow]:
+        """Return how many, and by which second."""
+        if isinstance(value, tuple):
+            return value
+        number, _, window = str(value).partition(":")
+        if not re.fullmatch(r"[0-9]{1,6}", number, re.ASCII) or (window or RateWindow.CALENDAR) not in list(RateWindow):
+            self.fail(f"write N, or N and one of {', '.join(RateWindow)}, such as 50:sliding", param, ctx)
+        return int(number), RateWindow(window or RateWindow.CALENDAR)
+
+
 class _Names(click.ParamType[tuple[str, ...]]):
     """Words from a closed list, separated by commas or spaces."""
 
@@ -110,7 +126,9 @@ class _Names(click.ParamType[tuple[str, ...]]):
 @click.option("--fetch-retries", type=click.IntRange(0, 100), default=2, show_default=True)
 @click.option("--fetch-retry-delay", type=_Duration(), default="1s", show_default=True)
 @click.option("--analyze-delay", type=_Duration(), default="1s", show_default=True)
-@click.option("--rate-limit", type=click.IntRange(0), default=0, help="POSTs a second; 0: no limit.")
+@click.option(
+    "--rate-limit", type=_RateOption(), default="0", help="POSTs a second, N[:calendar|sliding]; 0: no limit."
+)
 @click.option("--daily-limit", type=click.IntRange(0), default=0, help="POSTs a day (UTC); 0: no limit.")
 @click.option("--fault", "faults", type=_FaultOption(), multiple=True, help=f"Repeatable; one of {', '.join(Fault)}.")
 @click.option("--fault-on", type=_Names(*Operation), default="post", show_default=True)
@@ -165,7 +183,8 @@ def _config(place: Place, state: Path | None, options: dict[str, Any]) -> Sandbo
         fetch_retries=options["fetch_retries"],
         fetch_retry_delay_seconds=options["fetch_retry_delay"],
         analyze_delay_seconds=options["analyze_delay"],
-        rate_limit_per_second=options["rate_limit"],
+        rate_limit_per_second=options["rate_limit"][0],
+        rate_window=options["rate_limit"][1],
         daily_limit=options["daily_limit"],
         faults=FaultAim(
             probabilities=dict(options["faults"]),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uploader.cli.common import Context, common_options, complete_path
+from uploader.cli.common import Context, complete_path, reading_options
 from uploader.cli.output import emit_json, human_duration, human_size, human_time, print_table, printable
 from uploader.cli.rendering import print_aligned, print_pairs, recording_document, state_style, styled
 
@@ -24,7 +24,7 @@ _LONG = 48
 
 @click.command("show")
 @click.argument("id_", metavar="ID", shell_complete=complete_path)
-@common_options
+@reading_options
 def command(context: Context, id_: str) -> None:
     """Show one recording: its fields, requests and history, and what can be done.
 

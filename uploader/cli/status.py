@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from uploader.cli.common import Context, common_options
+from uploader.cli.common import Context, reading_options
+from uploader.cli.outlook import budget_words, done_words, forecast_words, limit_words
 from uploader.cli.output import emit_json, human_duration, human_time, printable
 from uploader.cli.rendering import NO_LEDGER, print_aligned, print_pairs, state_style, styled
 
 if TYPE_CHECKING:
     from uploader.service.operations.status import ImportStatus, SourceStatus, Status
+    from uploader.service.operations.upkeep import BackupStanding
 
 _DONE = ("analyzed", "duplicate", "skipped", "discarded")
 
 
 @click.command("status")
-@common_options
+@reading_options
 def command(context: Context) -> None:
     """Show how everything stands: counts, why submission is closed, what waits and what is overdue."""
     from uploader.service.operations import opening
@@ -34,6 +37,7 @@ def command(context: Context) -> None:
             ledger,
             now=now,
             sources=[source.name for source in settings.sources if source.enabled],
+            submissions_per_second=settings.budget.submissions_per_second,
             submissions_per_day=settings.budget.submissions_per_day,
             analysis_deadline=settings.tracking.analysis_deadline,
         )
@@ -62,6 +66,9 @@ def _document(status: Status) -> dict[str, Any]:
         "imports": [asdict(one) for one in status.imports],
         "tracking_problem": status.tracking_problem or None,
         "throttled": status.throttled,
+        "limits": asdict(status.limits),
+        "forecast": None if status.forecast is None else asdict(status.forecast),
+        "backup": asdict(status.backup),
     }
 
 
@@ -90,15 +97,15 @@ def _print(status: Status, now: datetime, *, color: bool) -> None:
 def _pairs(status: Status, now: datetime, *, color: bool) -> Iterator[tuple[str, str]]:
     yield "Daemon", styled(_daemon(status), "green" if status.daemon_runs else "yellow", color=color)
     yield from _submission(status, now, color=color)
-    budget = status.budget
-    of = f" of {budget.limit:,}" if budget.limit else ", no limit"
-    reset = human_duration(round((budget.resets_at - now).total_seconds()))
-    yield "Budget", f"{budget.used:,}{of} submitted today; the day (UTC) ends in {reset}"
+    yield "Budget", budget_words(status.budget, now)
+    yield from zip(chain(("Limits",), repeat("")), limit_words(status.limits), strict=False)
     if status.throttled:
         text = f"the service asked for fewer requests ({status.throttled} of the last 20 got a 429); nothing to do"
         yield "Slowed", styled(text, "yellow", color=color)
     if status.oldest_waiting_seconds is not None:
         yield "Waiting", f"the oldest for {human_duration(round(status.oldest_waiting_seconds))}"
+    if status.forecast is not None:
+        yield "Forecast", forecast_words(status.forecast)
     if status.overdue:
         yield "Overdue", styled(f"{status.overdue:,}", "yellow", color=color) + "  (qm-uploader list --overdue)"
     if status.held:
@@ -107,6 +114,7 @@ def _pairs(status: Status, now: datetime, *, color: bool) -> Iterator[tuple[str,
         yield "Sent again", f"{status.resent_after_unknown:,} after an unknown outcome; each is watched for seven days"
     if status.doubles:
         yield "Doubles", styled(f"{status.doubles:,} recordings got a second interaction", "red", color=color)
+    yield from _backup(status.backup, now, color=color)
     if status.tracking_problem:
         yield "Tracking", styled(printable(status.tracking_problem), "yellow", color=color)
 
@@ -128,6 +136,14 @@ def _submission(status: Status, now: datetime, *, color: bool) -> Iterator[tuple
             left = (gate.probe_at - now).total_seconds()
             yield " ", f"tried again in {human_duration(round(left))}" if left >= 1 else "tried again now"
         label = ""
+
+
+def _backup(backup: BackupStanding, now: datetime, *, color: bool) -> Iterator[tuple[str, str]]:
+    if backup.made_at is not None:
+        yield "Backup", f"{human_duration(round(max(0.0, (now - backup.made_at).total_seconds())))} ago"
+    if backup.problem:
+        label = "" if backup.made_at is not None else "Backup"
+        yield label, styled(f"failed {human_time(backup.failed_at)}: {printable(backup.problem)}", "red", color=color)
 
 
 def _print_counts(counted: list[tuple[str, int]], *, color: bool) -> None:
@@ -159,6 +175,8 @@ def _source_words(one: SourceStatus, now: datetime) -> Iterator[str]:
         yield f"{one.backlog:,} found at first are held: qm-uploader resume {one.name}"
     if one.paused:
         yield f"paused: qm-uploader resume {one.name}"
+    if one.polled:
+        yield f"scanned only: {printable(one.polled)}"
     if one.orphans:
         yield f"{one.orphans:,} sidecar{'s' if one.orphans > 1 else ''} without a recording"
 
@@ -169,4 +187,6 @@ def _import(one: ImportStatus) -> list[str]:
     words = [f"{done:,} of {total:,} submitted or settled" if one.planned else f"being planned, {total:,} so far"]
     if one.paused:
         words.append(f"paused: qm-uploader resume --import {one.name}")
+    elif one.forecast is not None:
+        words.append(done_words(one.forecast))
     return [one.name, "; ".join(words)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from uploader.cli.common import Context, common_options
+from uploader.cli.common import Context, reading_options
 from uploader.cli.output import emit_json
 from uploader.cli.rendering import NO_LEDGER, recordings, styled
 from uploader.errors import UsageError
@@ -22,7 +22,7 @@ _NEEDS_ATTENTION = 1
 @click.command("verify")
 @click.option("--remote", is_flag=True, help="Against the service (not in this version).")
 @click.option("--staging", is_flag=True, help="Against the store (not in this version).")
-@common_options
+@reading_options
 def command(context: Context, remote: bool, staging: bool) -> int:
     """Check the books: one state a recording, sums that add up, each interaction once.
 

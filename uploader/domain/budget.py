@@ -15,6 +15,16 @@ def remaining(used: int, limit: int) -> int | None:
     return None if limit == 0 else max(0, limit - used)
 
 
+LIVE_SHARE = 0.05
+"""The part of a day's budget that only live recordings may use, at its beginning; it shrinks to nothing by its end."""
+
+
+def kept_for_live(limit: int, now: datetime) -> int:
+    """Return how many of the day's submissions the back-fill must leave: what live ones may yet need today."""
+    left = (resets_at(now) - now).total_seconds() / timedelta(days=1).total_seconds()
+    return int(limit * LIVE_SHARE * left)
+
+
 def resets_at(now: datetime) -> datetime:
     """Return the next midnight, UTC: the service's documented examples reset then."""
     return datetime.combine(day_of(now) + timedelta(days=1), time(), UTC)

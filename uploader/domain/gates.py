@@ -32,6 +32,7 @@ class Why(StrEnum):
     PLAN = "plan"
     FORBIDDEN = "forbidden"
     DAILY_LIMIT = "daily_limit"
+    RATE_LIMIT = "rate_limit"
     UNREACHABLE = "unreachable"
     SERVER_ERRORS = "server_errors"
     EQUAL_REFUSALS = "equal_refusals"
@@ -48,7 +49,7 @@ SENTENCES: dict[Why, tuple[str, str]] = {
     Why.CREDENTIALS: (
         "Zoom refuses the app's credentials",
         "check account_id, client_id and the secret, and that the app is activated; `qm-uploader doctor` tests them; "
-        "a running daemon needs a restart after a change",
+        "a mended secret file is read before each try, `qm-uploader resume` tries at once",
     ),
     Why.SCOPE: (
         "the app lacks a scope",
@@ -57,6 +58,7 @@ SENTENCES: dict[Why, tuple[str, str]] = {
     Why.PLAN: ("the account's plan has no Quality Management", "ask whoever owns the Zoom account"),
     Why.FORBIDDEN: ("Zoom forbids the request to this app", "check the app's and its owner's roles in Zoom"),
     Why.DAILY_LIMIT: ("the day's submissions are used up", "nothing: it goes on when the day resets (UTC)"),
+    Why.RATE_LIMIT: ("the service asks us to wait", "nothing: it goes on when the time that it named has come"),
     Why.UNREACHABLE: ("the API cannot be reached", "check network, proxy and DNS; it is tried again by itself"),
     Why.SERVER_ERRORS: ("the API answers with errors", "see status.zoom.us; it is tried again by itself"),
     Why.EQUAL_REFUSALS: (

@@ -5,6 +5,7 @@ Source of the names and values: the service's OpenAPI document, operation addInt
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +22,7 @@ TOP_FIELDS = ("direction", "disposition", "primary_language", "queue_id", "start
 INFO_FIELDS = ("channel_type", "agent_email", "agent_id", "consumer_name", "from", "to")
 """Fields inside `interaction_info`."""
 BODY_FIELDS = TOP_FIELDS + INFO_FIELDS
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +66,11 @@ def _wire_name(attribute: str) -> str:
 
 def format_time(moment: datetime) -> str:
     """Return `moment` as the service wants it: UTC, whole seconds, a literal Z."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).replace(tzinfo=None, microsecond=0).isoformat() + "Z"
 
 
 def parse_time(text: str) -> datetime:
     """Read the service's own time format. Raises ValueError on anything else."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    if _TIME.fullmatch(text) is None:
+        raise ValueError("a time is written as 2026-11-20T04:00:00Z")
+    return datetime.fromisoformat(text)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from uploader.domain.allowance import Allowance
+
 
 class Kind(StrEnum):
     """The three things that a request can come to."""
@@ -56,3 +58,5 @@ class Outcome:
     retry_at: datetime | None = None
     service_date: datetime | None = None
     """The service's own `Date`, by which the created axis is searched."""
+    allowance: Allowance | None = None
+    """What the answer says of the account's limits."""

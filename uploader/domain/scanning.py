@@ -4,9 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
+from struct import Struct
 
 from uploader.domain.pairing import by_stem, is_sidecar_name, near, recordings_of
 from uploader.domain.recording import Stamp
+
+_pack = Struct("<qqQ").pack
+_MODULUS = 1 << 64
+_HALF = 1 << 63
+
+
+def digest(name: bytes, size_bytes: int, mtime_ns: int, inode: int) -> int:
+    """Return 64 bits that stand for one file as it is; the same on every machine and in every version."""
+    return int.from_bytes(blake2b(_pack(size_bytes, mtime_ns, inode) + name, digest_size=8).digest(), "little")
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How many files there are, and the sum of their digests: two directories that agree hold the same.
+
+    In any order, and files can be added and taken away one by one. A change is overlooked with a
+    probability of 2^-64, whatever it is: the digests of different files have nothing to do with each other.
+    """
+
+    count: int = 0
+    checksum: int = 0
+    """As a signed integer of 64 bits, which is what a database keeps."""
+
+    @classmethod
+    def of(cls, count: int, digests: int) -> Total:
+        """Return the total of `count` files whose digests sum up to `digests`."""
+        return cls(count, (digests + _HALF) % _MODULUS - _HALF)
+
+    def plus(self, name: bytes, stamp: Stamp) -> Total:
+        """Return the total with one file more."""
+        return Total.of(self.count + 1, self.checksum + _digest(name, stamp))
+
+    def minus(self, name: bytes, stamp: Stamp) -> Total:
+        """Return the total with one file less."""
+        return Total.of(self.count - 1, self.checksum - _digest(name, stamp))
+
+
+def _digest(name: bytes, stamp: Stamp) -> int:
+    return digest(name, stamp.size_bytes, stamp.mtime_ns, stamp.inode)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

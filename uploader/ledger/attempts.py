@@ -7,11 +7,9 @@ old. A late answer is always written to its attempt first, whatever became of th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
-
-from sqlite_utils import Database
 
 from uploader.domain.lifecycle import TRANSITIONS, Event
 from uploader.domain.outcome import Cause, Outcome
@@ -19,8 +17,10 @@ from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 from uploader.errors import RowMoved
 from uploader.ledger import changes
-from uploader.ledger.connection import ReaderPool
+from uploader.ledger.connection import Database, ReaderPool
+from uploader.ledger.packing import content_key, pack, pack_key
 from uploader.ledger.rows import (
+    SAME_CONTENT,
     SELECT_ATTEMPT,
     SELECT_RECORDING,
     AttemptRow,
@@ -49,6 +49,8 @@ RECHECK_AFTER_MS = (changes.FIRST_RECHECK_MS, 24 * _HOUR_MS, WATCH_DAYS * 24 * _
 """When the open attempts of a recording that has its id are looked for again."""
 
 
+NEWEST = 5000
+"""So far back an acceptance is looked for that no listing has shown: where all of these were, there is proof enough."""
 DOUBT_MESSAGE = "the ledger was restored"
 """Marks the attempt that stands for those that a restored ledger may have lost."""
 _IN_FLIGHT = "r.state IN ('submitting', 'unconfirmed')"
@@ -70,11 +72,9 @@ class Attempts:
         self._readers = readers
         self._writer = writer
 
-    def begin(
-        self, row: RecordingRow, *, at: int, day: str, staged_key: str | None
-    ) -> tuple[AttemptRow, RecordingRow] | Obstacle:
+    def begin(self, row: RecordingRow, *, at: int, day: str) -> tuple[AttemptRow, RecordingRow] | Obstacle:
         """Write the intent to send `row`; on disk when it returns. Raises RowMoved."""
-        return self._writer.write(lambda db: begin(db, row, at, day, staged_key))
+        return self._writer.write(lambda db: begin(db, row, at, day))
 
     def finish(self, attempt_n: int, outcome: Outcome, *, at: int, refusal: Refusal, track_at: int) -> RecordingRow:
         """Write the outcome to its attempt, then to its recording as far as that still waits for it."""
@@ -101,12 +101,12 @@ class Attempts:
             if not made.open or (row.state, event) not in TRANSITIONS or is_anothers(db, interaction_id, n):
                 raise RowMoved("the recording or the interaction was settled meanwhile")
             own(db, made, interaction_id, at)
-            changes.apply(
-                db, row, event, at=at, claim=changes.ANY_CLAIM, due_at=track_at, detail=interaction_id,
+            after = changes.apply(
+                db, row, event, at=at, claim=changes.ANY_CLAIM, due_at=track_at, detail=made.number,
                 interaction_id=interaction_id, submitted_at=made.ended_at or at, looks=0,
             )  # fmt: skip
             changes.watch_open(db, made.recording_n, at)
-            return changes.fetch(db, made.recording_n)
+            return after
 
         return self._writer.write(work)
 
@@ -152,7 +152,7 @@ class Attempts:
                 raise RowMoved("the interaction was settled meanwhile")
             own(db, made, interaction_id, at)
             row = changes.fetch(db, made.recording_n)
-            report_double(db, row, interaction_id, at)
+            report_double(db, row, made, at)
 
         self._writer.write(work)
 
@@ -189,13 +189,13 @@ class Attempts:
                 db.execute(
                     "UPDATE attempt SET ended_at = ?, outcome = 'unknown', cause = ?, message = ?, sent = ? "
                     "WHERE recording_n = ? AND outcome IS NULL",
-                    (at, Cause.CRASH.value, "the program ended before the answer", row.body, row.n),
+                    (at, Cause.CRASH.value, "the program ended before the answer", pack(row.body), row.n),
                 )
-                changes.apply(
+                after = changes.apply(
                     db, row, Event.OUTCOME_UNKNOWN, at=at, claim=changes.ANY_CLAIM, due_at=at,
                     **changes.reason_of(Reason.LOOKING),
                 )  # fmt: skip
-                settle_late(db, row.n, at, track_at=at)
+                settle_late(db, after, at, track_at=at)
             if doubt[0] is not None and doubt[1] is not None:
                 _doubt_unconfirmed(db, since=doubt[0], found=doubt[1], at=at)
             return len(caught)
@@ -229,12 +229,12 @@ class Attempts:
         return self._open("outcome IS NULL")
 
     def unlisted(self, *, since: int, limit: int) -> list[OpenAttempt]:
-        """Return accepted attempts since `since` that no listing has shown yet, newest first."""
+        """Return accepted attempts since `since` that no listing has shown yet, newest first, among the NEWEST."""
         with self._readers.lend() as db:
             rows = db.execute(
-                f"{SELECT_ATTEMPT} WHERE outcome = 'accepted' AND listed_at IS NULL AND started_at >= ? "
-                "ORDER BY started_at DESC LIMIT ?",
-                (since, limit),
+                f"{SELECT_ATTEMPT} WHERE n > (SELECT max(n) FROM attempt) - ? AND outcome = 'accepted' AND "
+                "listed_at IS NULL AND started_at >= ? ORDER BY n DESC LIMIT ?",
+                (NEWEST, since, limit),
             ).fetchall()
             made = [attempt(values) for values in rows]
             return [OpenAttempt(attempt=a, recording=changes.fetch(db, a.recording_n)) for a in made]
@@ -252,17 +252,32 @@ class Attempts:
                     owned[str(made.interaction_id)] = owner
         return owned
 
-    def in_window(self, *, start: int, end: int) -> list[OpenAttempt]:
-        """Return attempts with an id whose call began, or that were answered, within these milliseconds."""
+    def own_ids(self, interaction_ids: Iterable[str]) -> set[str]:
+        """Return which of these interactions are ours."""
+        wanted, ours = list(interaction_ids), set[str]()
+        with self._readers.lend() as db:
+            for start in range(0, len(wanted), 500):
+                part = wanted[start : start + 500]
+                marks = ", ".join("?" * len(part))
+                found = db.execute(f"SELECT interaction_id FROM attempt WHERE interaction_id IN ({marks})", part)
+                ours.update(id_ for (id_,) in found)
+        return ours
+
+    def in_window(self, *, start: int, end: int, unlisted: bool = False) -> Iterator[AttemptRow]:
+        """Give attempts with an id whose call began, or that were answered, within these milliseconds.
+
+        `unlisted`: only those that no listing has shown. One at a time: a day of an import may have
+        hundreds of thousands.
+        """
+        which = "interaction_id IS NOT NULL" + (" AND listed_at IS NULL" if unlisted else "")
         with self._readers.lend() as db:
             rows = db.execute(
-                f"{SELECT_ATTEMPT} WHERE interaction_id IS NOT NULL AND n IN ("
+                f"{SELECT_ATTEMPT} WHERE {which} AND n IN ("
                 "SELECT n FROM attempt WHERE interaction_id IS NOT NULL AND call_start BETWEEN ? AND ? UNION "
                 "SELECT n FROM attempt WHERE interaction_id IS NOT NULL AND ended_at BETWEEN ? AND ?)",
                 (start, end, start, end),
-            ).fetchall()
-            made = [attempt(values) for values in rows]
-            return [OpenAttempt(attempt=a, recording=changes.fetch(db, a.recording_n)) for a in made]
+            )
+            yield from map(attempt, rows)
 
     def note_walk(self, *, listed: Iterable[int], lacked: Iterable[int], at: int) -> None:
         """Write which of our accepted attempts a complete walk showed, and which it lacked."""
@@ -344,7 +359,7 @@ def _insert_doubt(db: Database, row: RecordingRow, *, since: int, at: int) -> No
     db.execute(
         "INSERT INTO attempt (recording_n, number, started_at, ended_at, call_start, sent, outcome, cause, "
         "message) VALUES (?, ?, ?, ?, ?, ?, 'unknown', ?, ?)",
-        (row.n, row.attempts + 1, since, at, start, row.body, Cause.CRASH.value, DOUBT_MESSAGE),
+        (row.n, row.attempts + 1, since, at, start, pack(row.body), Cause.CRASH.value, DOUBT_MESSAGE),
     )
 
 
@@ -361,8 +376,10 @@ def _read_now(content: bytes | None) -> dict[str, Any]:
 
 def _may_claim(db: Database, row: RecordingRow) -> bool:
     """Say whether no other recording keeps the place of `row`'s content and call."""
+    if row.content_id is None:
+        return False
+    known = {"content": content_key(row.content_id), "call": pack_key(row.call_key), "copy": row.copy, "but": row.n}
     taken = db.execute(
-        "SELECT 1 FROM recording WHERE claims = 1 AND content_id = ? AND call_key = ? AND copy = ? AND n <> ?",
-        (row.content_id, row.call_key, row.copy, row.n),
+        f"SELECT 1 FROM recording WHERE {SAME_CONTENT} AND call_key = :call AND copy = :copy AND n <> :but", known
     ).fetchone()
-    return row.content_id is not None and taken is None
+    return taken is None

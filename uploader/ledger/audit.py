@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlite_utils import Database
-
 from uploader.domain.recording import State
 from uploader.errors import LedgerError
-from uploader.ledger.connection import ReaderPool
+from uploader.ledger.connection import Database, ReaderPool
+from uploader.ledger.words import number_of
 
 SHOWN = 10
 """So many ledger ids are named of each kind of finding."""
@@ -40,7 +39,7 @@ _OF_RECORDINGS = {
     "state": f"SELECT r.id FROM recording r WHERE r.state NOT IN ({_STATES})",
     "history": (
         "SELECT r.id FROM recording r WHERE r.state IS NOT "
-        "(SELECT h.state FROM history h WHERE h.recording_n = r.n ORDER BY h.n DESC LIMIT 1)"
+        "(SELECT w.word FROM step h JOIN word w ON w.n = h.state WHERE h.recording_n = r.n ORDER BY h.n DESC LIMIT 1)"
     ),
     "interaction": (
         f"SELECT r.id FROM recording r WHERE {_ID_MISSING} (r.interaction_id IS NULL OR NOT EXISTS "
@@ -54,16 +53,15 @@ _OF_RECORDINGS = {
 }
 _OF_NOTHING = {
     "attempts": "SELECT count(*) FROM attempt a WHERE NOT EXISTS (SELECT 1 FROM recording r WHERE r.n = a.recording_n)",
-    "histories": (
-        "SELECT count(*) FROM history h WHERE NOT EXISTS (SELECT 1 FROM recording r WHERE r.n = h.recording_n)"
-    ),
+    "histories": ("SELECT count(*) FROM step h WHERE NOT EXISTS (SELECT 1 FROM recording r WHERE r.n = h.recording_n)"),
     "counts": (
         "SELECT count(*) FROM (SELECT source_n, import_n, state, sum(c) FROM ("
         "SELECT source_n, import_n, state, count AS c FROM tally UNION ALL "
         "SELECT source_n, import_n, state, -1 FROM recording) GROUP BY 1, 2, 3 HAVING sum(c) <> 0)"
     ),
 }
-_STEP = "SELECT recording_n, lag(state) OVER (PARTITION BY recording_n ORDER BY n) AS before, event, state FROM history"
+_STEP = "SELECT recording_n, lag(state) OVER (PARTITION BY recording_n ORDER BY n) AS before, event, state FROM step"
+_SPELT = "coalesce((SELECT word FROM word w WHERE w.n = {0}), CAST({0} AS TEXT))"
 
 
 class Audit:
@@ -100,7 +98,8 @@ class Audit:
     def steps(self) -> list[Step]:
         """Return every kind of step that is in the histories."""
         with self._readers.lend() as db:
-            found = db.execute(f"SELECT DISTINCT before, event, state FROM ({_STEP})").fetchall()
+            spelt = ", ".join(_SPELT.format(column) for column in ("before", "event", "state"))
+            found = db.execute(f"SELECT {spelt} FROM (SELECT DISTINCT before, event, state FROM ({_STEP}))").fetchall()
         return [Step(before=before, event=event, after=after) for before, event, after in found]
 
     def recordings_with(self, steps: Sequence[Step]) -> Finding:
@@ -108,7 +107,7 @@ class Audit:
         if not steps:
             return Finding(check="steps")
         conditions = " OR ".join("(before IS ? AND event = ? AND state = ?)" for _ in steps)
-        values = [part for step in steps for part in (step.before, step.event, step.after)]
+        values = [number_of(part) for step in steps for part in (step.before, step.event, step.after)]
         query = f"SELECT id FROM recording WHERE n IN (SELECT recording_n FROM ({_STEP}) WHERE {conditions})"
         with self._readers.lend() as db:
             return _of_recordings(db, "steps", query, values)

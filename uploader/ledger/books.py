@@ -6,10 +6,11 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlite_utils import Database
-
-from uploader.ledger.connection import ReaderPool
+from uploader.ledger.connection import Database, ReaderPool
 from uploader.ledger.writer import Writer
+
+WATCH_NOTE = "watch/"
+"""With a source's name after it, the note why that source is only scanned; empty while events tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +135,7 @@ class Books:
         self._writer.write(work)
 
     def note_seen(self, interaction_ids: Iterable[str], *, at: int) -> None:
-        """Write that a listing showed these interactions; the first time counts.
+        """Write that a listing showed these interactions, of others or not known to be ours; the first time counts.
 
         Never earlier than an open attempt: after a clock stepped back, our own interaction would
         look as if it had been there before.
@@ -144,7 +145,12 @@ class Books:
         def work(db: Database) -> None:
             latest = db.execute("SELECT max(started_at) FROM attempt WHERE open = 1").fetchone()[0]
             first = max(at, latest or 0)
-            db.conn.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", [(id_, first) for id_ in ids])
+            # Our own are known by their attempts, for ever.
+            db.conn.executemany(
+                "INSERT OR IGNORE INTO seen SELECT ?1, ?2 WHERE NOT EXISTS "
+                "(SELECT 1 FROM attempt WHERE interaction_id = ?1)",
+                [(id_, first) for id_ in ids],
+            )
 
         if ids:
             self._writer.write(work)

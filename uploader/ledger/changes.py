@@ -5,20 +5,24 @@ Functions on an open transaction; the classes of this package put them together.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
-
-from sqlite_utils import Database
 
 from uploader.domain.lifecycle import RELEASES_IDENTITY, REVOKES_URLS, Event, next_state
 from uploader.domain.reasons import REASONS, Reason
 from uploader.domain.recording import State
 from uploader.errors import RowMoved
-from uploader.ledger.rows import SELECT_RECORDING, RecordingRow, recording
+from uploader.ledger.connection import Database
+from uploader.ledger.packing import pack_hash
+from uploader.ledger.rows import SELECT_RECORDING, RecordingRow, changed, columns, recording
+from uploader.ledger.words import NUMBERS
 
 _LOCKS_TWINS = frozenset({State.SUBMITTING, State.UNCONFIRMED})
 
 FIRST_RECHECK_MS = 60 * 60 * 1000
 
+_ENDING = ("reason_code", "reason", "held", "claimed", "due_at")
+"""What ends with the state that it was of."""
 ANY_CLAIM = object()
 """Accept the row whoever works on it: for a person's commands and for the scan."""
 
@@ -38,46 +42,63 @@ def apply(
     *,
     at: int,
     claim: object = None,
-    detail: str | None = None,
+    detail: str | int | None = None,
     **changes: Any,
-) -> State:
-    """Move `row` by `event`, set `changes`, append to the history; return the new state.
+) -> RecordingRow:
+    """Move `row` by `event`, set `changes`, append to the history; return the row as it is then.
 
     The row must still be in the state, and in the hands (`claim`: a claim's number, or ANY_CLAIM),
     that it is expected in; else RowMoved is raised and nothing changes. A reason is kept only if it
     is among the changes. The claim ends unless the changes keep it.
     """
     state = next_state(row.state, event)
-    values: dict[str, Any] = {"reason_code": None, "reason": None, "held": None, "claimed": None, "due_at": None}
+    is_ours = claim is not ANY_CLAIM and claim is not None
     releases = event in RELEASES_IDENTITY and not has_open_attempt(db, row)
-    if releases:
-        values |= {"claims": 0}
-    if event in RELEASES_IDENTITY:
-        # It goes round again, who knows how long: an older request is looked for anew before the next.
-        values |= {"cleared": 0, "stale": 0}
-    if event is Event.CHANGED:
-        values |= {"faults": 0}  # what the service found wrong may be mended
-    values |= changes | {"state": state.value}
+    values = _ending(row, event, state, is_ours=is_ours, releases=releases) | changes | {"state": state}
+    if is_ours and values.get("claimed") == claim:
+        del values["claimed"]
     _set(db, row, values, claim)
-    append(db, row.n, event=event, state=state, at=at, detail=detail or values["reason_code"])
+    append(db, row.n, event=event, state=state, at=at, detail=detail or values.get("reason_code"))
     if releases:
         wake_duplicates(db, row.n, at)
     elif event in RELEASES_IDENTITY:
         watch_open(db, row.n, at)
     if event in REVOKES_URLS and row.attempts:
         revoke(db, row.n, at)
-    if row.match_key is not None and row.state in _LOCKS_TWINS and state not in _LOCKS_TWINS:
+    if row.state in _LOCKS_TWINS and state not in _LOCKS_TWINS:
+        _wake_twins(db, row, at)
+        if state is State.STAGED and _is_stale(db, row.n):
+            return apply(
+                db, fetch(db, row.n), Event.CHANGED, at=at, claim=ANY_CLAIM, due_at=at,
+                detail="the sidecar changed while it was sent",
+            )  # fmt: skip
+    return changed(row, values)
+
+
+def _ending(row: RecordingRow, event: Event, state: State, *, is_ours: bool, releases: bool) -> dict[str, Any]:
+    """Return what ends by itself when `row` moves."""
+    # Nobody else writes these while a claim lasts; each that is left alone spares its indexes.
+    values: dict[str, Any] = {name: None for name in _ENDING if not (is_ours and getattr(row, name) is None)}
+    if releases:
+        values["claims"] = 0
+    if event in RELEASES_IDENTITY:
+        # It goes round again, who knows how long: an older request is looked for anew before the next.
+        values |= {"cleared": 0, "stale": 0}
+    if event is Event.CHANGED:
+        values["faults"] = 0  # what the service found wrong may be mended
+    if state is State.SUBMITTED:
+        values["match_key"] = None  # no twin waits for it any more; going round again it gets its key anew
+    return values
+
+
+def _wake_twins(db: Database, row: RecordingRow, at: int) -> None:
+    """Let recordings of the same particulars go that waited for this one."""
+    if row.match_key is not None:
         db.execute(
-            "UPDATE recording SET due_at = ? WHERE match_key = ? AND state = 'staged' AND reason_code = 'twin' "
-            "AND claimed IS NULL",
-            (at, row.match_key),
+            "UPDATE recording INDEXED BY recording_waiting_twin SET due_at = ? WHERE match_key = ? AND "
+            "state = 'staged' AND reason_code = 'twin' AND claimed IS NULL",
+            (at, pack_hash(row.match_key)),
         )
-    if row.state in _LOCKS_TWINS and state is State.STAGED and _is_stale(db, row.n):
-        later = fetch(db, row.n)
-        return apply(
-            db, later, Event.CHANGED, at=at, claim=ANY_CLAIM, due_at=at, detail="the sidecar changed while it was sent"
-        )
-    return state
 
 
 def _is_stale(db: Database, n: int) -> bool:
@@ -95,11 +116,12 @@ def change(db: Database, row: RecordingRow, *, claim: object = None, **changes: 
     _set(db, row, changes, claim)
 
 
-def append(db: Database, n: int, *, event: Event | str, state: State, at: int, detail: str | None = None) -> None:
-    """Append to the history of recording `n`."""
+def append(db: Database, n: int, *, event: Event | str, state: State, at: int, detail: str | int | None = None) -> None:
+    """Append to the history of recording `n`. A `detail` that is a number means that attempt's interaction."""
     db.execute(
-        "INSERT INTO history (recording_n, at, event, state, detail) VALUES (?, ?, ?, ?, ?)",
-        (n, at, str(event), state.value, detail),
+        "INSERT INTO step VALUES (?1, "
+        "(SELECT coalesce(max(n), 0) + 1 FROM step WHERE recording_n = ?1), ?2, ?3, ?4, ?5)",
+        (n, at, NUMBERS[event], NUMBERS[state], detail),
     )
 
 
@@ -109,14 +131,19 @@ def reason_of(code: Reason, message: str = "") -> dict[str, str]:
 
 
 def _set(db: Database, row: RecordingRow, values: dict[str, Any], claim: object) -> None:
-    columns = ", ".join(f"{name} = :{name}" for name in values)
-    where = "n = :row_n AND state = :row_state"
-    bound = values | {"row_n": row.n, "row_state": row.state.value}
+    kept = columns(values)
+    bound = [*kept.values(), row.n, row.state]
     if claim is not ANY_CLAIM:
-        where += " AND claimed IS :row_claim"
-        bound |= {"row_claim": claim}
-    if db.execute(f"UPDATE recording SET {columns} WHERE {where}", bound).rowcount != 1:
+        bound.append(claim)
+    if db.execute(_update(tuple(kept), claim is not ANY_CLAIM), bound).rowcount != 1:
         raise RowMoved("the recording changed meanwhile")
+
+
+@functools.lru_cache(maxsize=128)
+def _update(names: tuple[str, ...], of_claim: bool) -> str:  # noqa: FBT001 (private)
+    """Return the statement that sets these columns if the row has not moved; the same text is prepared once."""
+    assignments = ", ".join(f"{name} = ?" for name in names)
+    return f"UPDATE recording SET {assignments} WHERE n = ? AND state = ?" + (" AND claimed IS ?" if of_claim else "")
 
 
 def has_open_attempt(db: Database, row: RecordingRow) -> bool:

@@ -5,43 +5,102 @@ Knows no table. One connection writes; readers see committed rows only.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import queue
 import sqlite3
+import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from sqlite_utils import Database
-
-from uploader.errors import LedgerBusy, LedgerDamaged, LedgerError
+from uploader.errors import LedgerBusy, LedgerDamaged, LedgerError, LedgerFull
 from uploader.platform.filesystem import is_network, open_private
 
 RESTORE_HINT = "stop, keep the file, and restore a backup"
 BUSY_TIMEOUT_MS = 15_000
+_WRITER_KIB, _READER_KIB = 8192, 2048
+"""What SQLite keeps of the file for a connection; there are many that read, and the system keeps the file too."""
 _LOCK_TRIES = 50
 _LOCK_PAUSE_SECONDS = 0.02
 
 
+class Database:
+    """One connection to the ledger: `execute` is for its parts, `conn` for who begins and ends transactions."""
+
+    __slots__ = ("_path", "conn")
+
+    def __init__(self, conn: sqlite3.Connection, *, path: Path | None = None) -> None:
+        self.conn = conn
+        self._path = path
+
+    def execute(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Cursor:
+        """Run one statement. Raises sqlite3.Error."""
+        return self.conn.execute(sql, parameters)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.conn.close()
+        with _opening:
+            if self._path is not None:
+                _open_here[self._path] -= 1
+            self._path = None
+
+
+_opening = threading.Lock()
+_open_here: Counter[Path] = Counter()
+"""How many connections this process has to which ledger."""
+
+
 def connect(path: Path, *, query_only: bool = False) -> Database:
     """Open one connection to the ledger at `path`. Raises LedgerError."""
+    with _opening:
+        if not _open_here[path]:
+            _set_foreign_wal_aside(path)
+        _open_here[path] += 1
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
+        with _opening:
+            _open_here[path] -= 1
         raise unusable(error) from error
+    db = Database(connection, path=path)
     try:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA cache_size = -8192")
+        connection.execute(f"PRAGMA cache_size = -{_READER_KIB if query_only else _WRITER_KIB}")
         if query_only:
             connection.execute("PRAGMA query_only = ON")
     except sqlite3.Error as error:
-        connection.close()
+        db.close()
         raise unusable(error) from error
-    return Database(connection, execute_plugins=False)
+    return db
+
+
+def _set_foreign_wal_aside(path: Path) -> None:
+    """Rename the write-ahead log that a ledger left which was replaced by a backup.
+
+    A backup is one file, and its header says so; SQLite would all the same take what is in the log of that
+    name for the backup's own. A ledger's header says otherwise before it has a log.
+
+    Only for a process that has no connection to it: closing any descriptor of the file ends all locks that the
+    process has on it, and another one that closes it would remove the log under its feet.
+    Sources: sqlite.org/fileformat.html, offsets 18 and 19; sqlite.org/howtocorrupt.html, section 2.2.
+    """
+    log = path.with_name(path.name + "-wal")
+    with contextlib.suppress(OSError):
+        if not log.stat().st_size:
+            return
+        with path.open("rb") as file:
+            header = file.read(20)
+        if header.startswith(b"SQLite format 3\0") and header[18:] == b"\1\1":
+            stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+            log.rename(path.with_name(f"{path.name}.replaced-{stamp}-wal"))
 
 
 @contextmanager
@@ -63,11 +122,16 @@ def opening_alone(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def disk_full() -> LedgerFull:
+    """Return the error of a ledger that finds no room."""
+    return LedgerFull("the ledger's disk is full", hint="free space on it; nothing was lost")
+
+
 def unusable(error: sqlite3.Error) -> LedgerError:
     """Translate what SQLite says into a sentence and a hint."""
     text = str(error).lower()
-    if "full" in text:
-        return LedgerError("the ledger's disk is full", hint="free space on it; nothing was lost")
+    if "full" in text or getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHMSIZE":
+        return disk_full()
     if "readonly" in text or "read-only" in text:
         return LedgerError("the ledger cannot be written", hint="check its owner and that its disk is writable")
     if "malformed" in text:

@@ -1,4 +1,4 @@
-"""Sources, imports and the scan cache: how what a scan saw becomes recordings.
+"""Sources and imports, and how what a scan saw becomes recordings.
 
 A recording's location has at most one row that still waits; a file that is replaced after it was
 sent becomes a new recording. While a row is in flight its entry keeps the old stamp, so that the
@@ -10,26 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlite_utils import Database
-
 from uploader.domain.lifecycle import Event
 from uploader.domain.reasons import Reason
-from uploader.domain.recording import Stamp
+from uploader.domain.recording import State
 from uploader.ledger import changes
-from uploader.ledger.connection import ReaderPool
+from uploader.ledger.connection import Database, ReaderPool
+from uploader.ledger.entries import OpenDirectory
 from uploader.ledger.recordings import PARKED
-from uploader.ledger.rows import SELECT_RECORDING, Entry, recording
-from uploader.ledger.sighting import (
-    Arrival,
-    Sight,
-    directory_number,
-    forget,
-    known_entries,
-    put_entry,
-    see,
-    wake_by_name,
-)
+from uploader.ledger.rows import SELECT_RECORDING, recording
+from uploader.ledger.sighting import Arrival, Sight, see, wake_one
 from uploader.ledger.writer import Writer
+
+_AT_A_TIME = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +62,18 @@ class Seen:
     woken: int = 0
     busy: int = 0
 
+    def plus(self, other: Seen) -> Seen:
+        """Return what both came to."""
+        return Seen(
+            new=self.new + other.new,
+            changed=self.changed + other.changed,
+            woken=self.woken + other.woken,
+            busy=self.busy + other.busy,
+        )
+
 
 class Discovery:
-    """The tables of sources, imports, directories and entries."""
+    """The tables of sources and imports, and what scans write."""
 
     def __init__(self, readers: ReaderPool, writer: Writer) -> None:
         self._readers = readers
@@ -176,45 +177,6 @@ class Discovery:
         """Write that all of an import is in the ledger."""
         self._writer.write(lambda db: db.execute("UPDATE import SET planned_at = ? WHERE n = ?", (at, n)))
 
-    def entries(self, source_n: int, directory: bytes) -> dict[bytes, Entry]:
-        """Return what the last scan saw in one directory, by name."""
-        with self._readers.lend() as db:
-            rows = db.execute(
-                "SELECT name, size_bytes, mtime_ns, inode, recording_n FROM entry WHERE directory_n = "
-                "(SELECT n FROM directory WHERE source_n = ? AND path = ?)",
-                (source_n, directory),
-            ).fetchall()
-        return {
-            bytes(name): Entry(stamp=Stamp(size_bytes=size, mtime_ns=mtime, inode=inode), recording_n=recording_n)
-            for name, size, mtime, inode, recording_n in rows
-        }
-
-    def entries_with_prefix(self, source_n: int, directory: bytes, prefix: bytes) -> dict[bytes, Stamp]:
-        """Return the stamps of names in a directory, as last scanned, that begin with `prefix` or are its stem."""
-        with self._readers.lend() as db:
-            rows = db.execute(
-                "SELECT name, size_bytes, mtime_ns, inode FROM entry WHERE directory_n = (SELECT n FROM directory "
-                "WHERE source_n = ? AND path = ?) AND ((name >= ? AND name < ?) OR name = ?)",
-                (source_n, directory, prefix, prefix[:-1] + bytes([prefix[-1] + 1]), prefix[:-1]),
-            ).fetchall()
-        return {bytes(name): Stamp(size_bytes=size, mtime_ns=mtime, inode=inode) for name, size, mtime, inode in rows}
-
-    def knows_files(self, source_n: int) -> bool:
-        """Say whether the last scan of a source saw any file."""
-        with self._readers.lend() as db:
-            found = db.execute(
-                "SELECT 1 FROM entry e JOIN directory d ON d.n = e.directory_n WHERE d.source_n = ? AND "
-                "e.size_bytes >= 0 LIMIT 1",
-                (source_n,),
-            ).fetchone()
-        return found is not None
-
-    def directories(self, source_n: int) -> list[bytes]:
-        """Return every directory of a source that held something at the last scan."""
-        with self._readers.lend() as db:
-            rows = db.execute("SELECT path FROM directory WHERE source_n = ?", (source_n,)).fetchall()
-        return [bytes(path) for (path,) in rows]
-
     def record(
         self,
         *,
@@ -225,33 +187,33 @@ class Discovery:
         wake: Iterable[bytes],
         arrival: Arrival,
         at: int,
-        join: bytes = b"/",
     ) -> Seen:
         """Write the differences that a scan found in one directory, as one transaction.
 
         `sights` are new or changed files, `gone` names that are no longer there, `wake` recordings
-        whose sidecar came, changed or went. A recording's location is directory + `join` + name.
+        whose sidecar came, changed or went. A recording's location is directory, slash, name.
         """
 
         def work(db: Database) -> Seen:
-            directory_n = directory_number(db, source_n, directory)
-            entries = known_entries(db, directory_n, [s.name for s in sights])
+            opened = OpenDirectory(db, source_n, directory)
             counted = {"new": 0, "changed": 0, "woken": 0, "busy": 0}
             for sight in sights:
-                location = directory + join + sight.name if directory else sight.name
-                what, recording_n = (
-                    see(db, source_n, location, sight, entries.get(sight.name), arrival, at)
-                    if sight.is_recording
-                    else ("", None)
-                )
-                if what:
+                before = opened.entry(sight.name)
+                what, recording_n = "", None
+                if sight.is_recording:
+                    location = directory + b"/" + sight.name if directory else sight.name
+                    known = None if before is None else before.recording_n
+                    what, recording_n = see(db, source_n, location, sight, known, arrival, at)
                     counted[what] += 1
                 if what != "busy":
-                    put_entry(db, directory_n, sight, recording_n, at)
+                    opened.put(sight.name, sight.stamp, recording_n, before=before)
             for name in gone:
-                forget(db, directory_n, name)
+                opened.forget(name)
             for name in wake:
-                counted["woken"] += wake_by_name(db, directory_n, name, at)
+                entry = opened.entry(name)
+                if entry is not None and entry.recording_n is not None:
+                    counted["woken"] += wake_one(db, entry.recording_n, at)
+            opened.close()
             return Seen(**counted)
 
         return self._writer.write(work, redoable=True)
@@ -263,7 +225,9 @@ class Discovery:
 
         def work(db: Database) -> int:
             db.execute(f"UPDATE {table} SET paused = ? WHERE n = ?", (int(parked), value))
-            scope = f"{column} = ? AND " + ("import_n = 0 AND " if table == "source" else "")
+            # The years of what is done stay as they are: nothing of it is ever claimed again.
+            of = "import_n = 0" if table == "source" else "import_n > 0"
+            scope = f"{column} = ? AND {of} AND {_UNDONE} AND "
             return db.execute(
                 f"UPDATE recording SET lane = lane {'+' if parked else '-'} {PARKED} WHERE {scope} lane "
                 f"{'<' if parked else '>='} {PARKED}",
@@ -285,32 +249,22 @@ class Discovery:
 
         return self._writer.write(work)
 
-    def scanned_files(self, source_n: int, *, limit: int) -> Mapping[bytes, list[tuple[bytes, bool]]] | None:
-        """Return the files that the last scan saw, by directory, and whether each is a recording.
 
-        None when there are more than `limit`.
-        """
-        with self._readers.lend() as db:
-            rows = db.execute(
-                "SELECT d.path, e.name, e.recording_n IS NOT NULL FROM directory d JOIN entry e ON e.directory_n = d.n "
-                "WHERE d.source_n = ? AND e.size_bytes >= 0 LIMIT ?",
-                (source_n, limit + 1),
-            ).fetchall()
-        if len(rows) > limit:
-            return None
-        found: dict[bytes, list[tuple[bytes, bool]]] = {}
-        for path, name, is_recording in rows:
-            found.setdefault(bytes(path), []).append((bytes(name), bool(is_recording)))
-        return found
+_UNDONE = "state IN ({})".format(", ".join(f"'{state}'" for state in State if state is not State.ANALYZED))
 
 
 def _rejudge(db: Database, source_n: int, at: int) -> None:
-    rows = db.execute(
-        f"{SELECT_RECORDING} WHERE r.source_n = ? AND r.import_n = 0 AND r.state IN ('ready', 'staged')",
-        (source_n,),
-    ).fetchall()
-    for values in rows:
-        changes.apply(
-            db, recording(values), Event.CHANGED, at=at, claim=changes.ANY_CLAIM, due_at=at,
-            detail="the settings of its source changed",
-        )  # fmt: skip
+    """Judge anew what waits in a source; some at a time in memory, since a closed gate may have piled up any number."""
+    more = True
+    while more:
+        # What was moved is `discovered` then, so that the next look finds others.
+        rows = db.execute(
+            f"{SELECT_RECORDING} WHERE r.source_n = ? AND r.import_n = 0 AND r.state IN ('ready', 'staged') LIMIT ?",
+            (source_n, _AT_A_TIME),
+        ).fetchall()
+        for values in rows:
+            changes.apply(
+                db, recording(values), Event.CHANGED, at=at, claim=changes.ANY_CLAIM, due_at=at,
+                detail="the settings of its source changed",
+            )  # fmt: skip
+        more = len(rows) == _AT_A_TIME

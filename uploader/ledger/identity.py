@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlite_utils import Database
-
 from uploader.domain.identity import SameCall, Verdict, judge
 from uploader.domain.lifecycle import Event
 from uploader.domain.reasons import Reason
 from uploader.ledger import changes
-from uploader.ledger.rows import RecordingRow
+from uploader.ledger.connection import Database
+from uploader.ledger.packing import content_key, pack_key, unpack_key
+from uploader.ledger.rows import SAME_CALL, SAME_CONTENT, RecordingRow
 from uploader.ledger.writer import Writer
 
 
@@ -40,25 +40,25 @@ def make_ready(writer: Writer, row: RecordingRow, identity: Identity, contents: 
 
     Of two recordings of the same content and call that come at once, one becomes ready.
     """
-    return writer.write(lambda db: _make_ready(db, row, identity, contents, at), redoable=True)
+    return writer.write(lambda db: judge_identity(db, row, identity, contents, at), redoable=True)
 
 
 def alike(
     db: Database, content_id: str, call_key: str | None, *, but: int = 0
-) -> tuple[list[tuple[int, str, bytes]], Any]:
+) -> tuple[list[tuple[int, str | None, bytes]], Any]:
     """Return what keeps a recording out: number, call and location of the same content, another of the same call."""
+    known = {"content": content_key(content_id), "call": pack_key(call_key), "but": but}
     same = db.execute(
-        "SELECT n, call_key, location FROM recording WHERE content_id = ? AND claims = 1 AND n <> ?",
-        (content_id, but),
+        f"SELECT n, call_key, location FROM recording WHERE {SAME_CONTENT} AND n <> :but", known
     ).fetchall()
     other = db.execute(
-        "SELECT n, id FROM recording WHERE call_key = ? AND claims = 1 AND content_id <> ? AND n <> ? LIMIT 1",
-        (call_key, content_id, but),
+        f"SELECT n, id FROM recording WHERE {SAME_CALL} AND content <> :content AND n <> :but LIMIT 1", known
     ).fetchone()
-    return same, other
+    return [(n, unpack_key(key), location) for n, key, location in same], other
 
 
-def _make_ready(db: Database, row: RecordingRow, identity: Identity, contents: Contents, at: int) -> RecordingRow:
+def judge_identity(db: Database, row: RecordingRow, identity: Identity, contents: Contents, at: int) -> RecordingRow:
+    """Judge and claim, on an open transaction; return the row as it is then. Raises RowMoved."""
     known: dict[str, Any] = {
         "content_id": identity.content_id, "sha256": identity.sha256, "call_key": identity.call_key,
         "match_key": identity.match_key, "body": contents.body, "media": contents.media,
@@ -75,26 +75,24 @@ def _make_ready(db: Database, row: RecordingRow, identity: Identity, contents: C
         )
     if verdict is not Verdict.NEW and changes.has_open_attempt(db, row):
         # It goes on keeping the place of what was sent.
-        del known["content_id"], known["call_key"]
+        del known["content_id"], known["sha256"], known["call_key"]
     if verdict is Verdict.NEW:
-        changes.apply(
+        return changes.apply(
             db, row, Event.UNDERSTOOD, at=at, claim=row.claimed, claimed=row.claimed, claims=1, duplicate_of=None,
             staged=None, **known,
         )  # fmt: skip
-    elif verdict is Verdict.HOLD:
-        changes.apply(
+    if verdict is Verdict.HOLD:
+        return changes.apply(
             db, row, Event.FAULTED, at=at, claim=row.claimed, duplicate_of=other[0],
             **known, **changes.reason_of(Reason.SAME_CALL),
         )  # fmt: skip
-    else:
-        _leave_out(db, row, same, other, known, at)
-    return changes.fetch(db, row.n)
+    return _leave_out(db, row, same, other, known, at)
 
 
 def _leave_out(
-    db: Database, row: RecordingRow, same: list[tuple[int, str, bytes]], other: tuple[int, str] | None,
+    db: Database, row: RecordingRow, same: list[tuple[int, str | None, bytes]], other: tuple[int, str] | None,
     known: dict[str, Any], at: int,
-) -> None:  # fmt: skip
+) -> RecordingRow:  # fmt: skip
     """Make it a duplicate; a file that an import finds already settled is skipped."""
     first = same[0][0] if same else (other[0] if other else None)
     is_itself = any(bytes(location) == row.location for _, _, location in same)
@@ -102,4 +100,6 @@ def _leave_out(
         event, code = Event.LEFT_OUT, Reason.SETTLED_BEFORE
     else:
         event, code = Event.FOUND_SAME, Reason.SAME_RECORDING
-    changes.apply(db, row, event, at=at, claim=row.claimed, duplicate_of=first, **known, **changes.reason_of(code))
+    return changes.apply(
+        db, row, event, at=at, claim=row.claimed, duplicate_of=first, **known, **changes.reason_of(code)
+    )

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlite_utils import Database
-
 from uploader.domain.lifecycle import Event
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import Stamp, State
 from uploader.ledger import changes
-from uploader.ledger.connection import ReaderPool
+from uploader.ledger.connection import Database, ReaderPool
 from uploader.ledger.sighting import Arrival, Sight, insert
 from uploader.ledger.writer import Writer
 
@@ -130,7 +128,7 @@ class Imports:
                 (Reason.TWIN.value, import_n),
             ).fetchone()[0]
             moving = db.execute(
-                "SELECT 1 FROM recording WHERE state IN ('unconfirmed', 'submitting') AND held IS NULL LIMIT 1"
+                "SELECT 1 FROM recording WHERE state IN ('submitting', 'unconfirmed') AND held IS NULL LIMIT 1"
             ).fetchone()
         return Stuck(held=held, behind_twin=behind, twins_move=moving is not None)
 

@@ -8,12 +8,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from uploader.errors import LedgerError
-from uploader.ledger.books import KeyRow
-from uploader.ledger.connection import check_place, connect, unusable
-from uploader.ledger.schema import migrations
+from uploader.ledger.books import WATCH_NOTE, KeyRow
+from uploader.ledger.connection import Database, check_place, connect, unusable
+from uploader.ledger.schema import standing
 
 _OPCODES_BETWEEN_LOOKS = 100_000
 
@@ -46,16 +44,15 @@ def inspect(path: Path, *, within_seconds: float) -> Inspection:
     """Look at an existing ledger. Raises LedgerError when it cannot be used."""
     db = connect(path, query_only=True)
     try:
-        applied = {migration.name for migration in migrations.applied(db)}
-        pending = migrations.pending(db)
-        if applied - {migration.name for migration in migrations._migrations}:
+        found = standing(db)
+        if found.newer:
             raise LedgerError(
                 "the ledger was written by a newer version of this program", hint="install that version again"
             )
-        whole = not pending
+        whole = not found.pending
         return Inspection(
             sound=_quick_check(db, within_seconds),
-            pending_upgrades=len(pending),
+            pending_upgrades=len(found.pending),
             account_id=_note(db, "account_id") if whole else None,
             api_url=_note(db, "api_url") if whole else None,
         )
@@ -75,6 +72,31 @@ def signing_keys(path: Path) -> tuple[KeyRow, ...]:
     finally:
         db.close()
     return tuple(KeyRow(id=id_, secret=bytes(secret), created_at=at) for id_, secret, at in rows)
+
+
+def polled_sources(path: Path) -> dict[str, str]:
+    """Return why sources are only scanned, by their names, as the daemon wrote it. Raises LedgerError."""
+    db = connect(path, query_only=True)
+    try:
+        rows = db.execute(
+            "SELECT key, value FROM note WHERE key GLOB ? AND value <> ''", (f"{WATCH_NOTE}*",)
+        ).fetchall()
+    except sqlite3.Error as error:
+        raise unusable(error) from error
+    finally:
+        db.close()
+    return {str(key).removeprefix(WATCH_NOTE): str(value) for key, value in rows}
+
+
+def note(path: Path, key: str) -> str | None:
+    """Return one note of an existing ledger. Raises LedgerError."""
+    db = connect(path, query_only=True)
+    try:
+        return _note(db, key)
+    except sqlite3.Error as error:
+        raise unusable(error) from error
+    finally:
+        db.close()
 
 
 def _quick_check(db: Database, within_seconds: float) -> bool | None:

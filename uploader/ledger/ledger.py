@@ -10,11 +10,14 @@ import errno
 import os
 import sqlite3
 import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from uploader.errors import LedgerDamaged, LedgerError, WrongAccount
 from uploader.ledger.attempts import Attempts
 from uploader.ledger.audit import Audit
+from uploader.ledger.backup import COPY_OF, MADE_AT, Backup, copy
 from uploader.ledger.books import Books
 from uploader.ledger.connection import (
     RESTORE_HINT,
@@ -22,15 +25,22 @@ from uploader.ledger.connection import (
     SenderRole,
     check_place,
     connect,
+    disk_full,
     opening_alone,
     unusable,
 )
 from uploader.ledger.discovery import Discovery
+from uploader.ledger.glance import Glance, glance
 from uploader.ledger.imports import Imports
+from uploader.ledger.pruning import Pruning
 from uploader.ledger.recordings import Recordings
+from uploader.ledger.scan_cache import ScanCache
 from uploader.ledger.schema import upgrade
-from uploader.ledger.writer import DirectWriter, GroupWriter, Writer
-from uploader.platform.filesystem import open_private
+from uploader.ledger.writer import DirectWriter, GroupWriter, Writer, reserve_of
+from uploader.platform.filesystem import has_room, open_private
+
+_LEAST_BYTES = 256 * 1024
+"""With less than this free no file of the ledger can be made or grow."""
 
 
 class Ledger:
@@ -45,8 +55,13 @@ class Ledger:
         self.attempts = Attempts(self._readers, writer)
         self.discovery = Discovery(self._readers, writer)
         self.imports = Imports(self._readers, writer)
+        self.scan_cache = ScanCache(self._readers, writer)
         self.books = Books(self._readers, writer)
         self.audit = Audit(self._readers)
+        self.pruning = Pruning(path, self._readers, writer)
+        self.commits = writer.meters if isinstance(writer, GroupWriter) else None
+        """What the sender's commits come to; None beside it."""
+        self._is_owned = False
         since, found = self.books.note("doubt_since"), self.books.note("doubt_found")
         self._doubt = (int(since) if since else None, int(found) if found else None)
 
@@ -54,13 +69,14 @@ class Ledger:
     def open_for_sending(cls, path: Path) -> Ledger:
         """Open the ledger as its one sender; make it if need be.
 
-        Raises LedgerBusy when another process sends, LedgerError when it cannot be used.
+        Raises LedgerBusy when another process sends, LedgerFull when there is no room, LedgerError when it
+        cannot be used.
         """
         check_place(path)
         role = SenderRole(path)
         role.acquire()
         try:
-            _prepare_to_send(path)
+            _prepare_in_room(path)
             writer = GroupWriter(path)
             try:
                 return cls(path, writer=writer, role=role)
@@ -97,8 +113,9 @@ class Ledger:
 
     def remember_account(self, *, account_id: str, api_url: str) -> None:
         """Write whose ledger this is, at the first submission."""
-        if self.books.note("account_id") is None:
+        if not self._is_owned and self.books.note("account_id") is None:
             self.books.set_notes({"account_id": account_id, "api_url": api_url})
+        self._is_owned = True
 
     @property
     def doubt(self) -> tuple[int | None, int | None]:
@@ -113,12 +130,30 @@ class Ledger:
 
         Raises LedgerError.
         """
-        generation = int(self.books.note("generation") or 0) + 1
-        self.books.set_notes({"generation": str(generation)})
-        try:
-            _write_generation(self.path.with_name(self.path.name + ".generation"), generation)
-        except OSError as error:
-            raise _beside(error) from error
+        # One after the other: a command's lower number must not come over the daemon's.
+        with opening_alone(self.path):
+            generation = int(self.books.note("generation") or 0) + 1
+            self.books.set_notes({"generation": str(generation)})
+            try:
+                _write_generation(self.path.with_name(self.path.name + ".generation"), generation)
+            except OSError as error:
+                raise _beside(error) from error
+
+    def backup(self, target: Path, *, at: datetime, stopped: Callable[[], bool] = lambda: False) -> Backup:
+        """Copy the ledger to a new file beside whoever writes; see `backup.copy`. Raises UploaderError.
+
+        From then on it is a later generation: the copy, put back, is in doubt even if nothing was sent since.
+        """
+        return copy(self.path, target, at=at, seal=self.advance_generation, stopped=stopped)
+
+    @property
+    def waiting_writes(self) -> int:
+        """How many writes of the sender wait for a commit."""
+        return self._writer.waiting if isinstance(self._writer, GroupWriter) else 0
+
+    def glance(self, *, now: int, overdue_before: int, day: str, notes: Sequence[str]) -> Glance:
+        """Return how the ledger stands; see `glance.glance`. Raises LedgerError."""
+        return glance(self._readers, now=now, overdue_before=overdue_before, day=day, notes=notes)
 
     def keep_reserve(self) -> None:
         """Set bytes of the disk aside again that were given up when it was full; for the sender."""
@@ -131,6 +166,20 @@ class Ledger:
         self._readers.close()
         if self._role is not None:
             self._role.release()
+
+
+def _prepare_in_room(path: Path) -> None:
+    """Prepare; where there is no room, in that of the reserve. Raises LedgerFull when there is none either."""
+    try:
+        _prepare_to_send(path)
+    except LedgerError as error:
+        if isinstance(error, LedgerDamaged) or has_room(path.parent, least_bytes=_LEAST_BYTES):
+            raise
+        try:
+            reserve_of(path).unlink()
+        except OSError:
+            raise disk_full() from error
+        _prepare_in_room(path)
 
 
 def _prepare_to_send(path: Path) -> None:
@@ -193,10 +242,11 @@ def _quick_check(path: Path) -> None:
 
 
 def _own_generation(path: Path) -> None:
-    """Raise the generation in the ledger and beside it; a ledger that is behind is in doubt.
+    """Raise the generation in the ledger and beside it; a ledger that is behind, or a backup, is in doubt.
 
-    A ledger that was restored or rolled back carries an older number than the file beside it:
-    what was sent since is unknown, so nothing older than now is sent before it was looked for.
+    A ledger that was restored or rolled back carries an older number than the file beside it, or the
+    stamp of a backup where that file was lost with the machine: what was sent since is unknown, so
+    nothing older than now is sent before it was looked for.
     """
     beside = path.with_name(path.name + ".generation")
     db = connect(path)
@@ -208,7 +258,8 @@ def _own_generation(path: Path) -> None:
             expected = stored
         generation = max(stored, expected) + 1
         db.conn.execute("BEGIN IMMEDIATE")
-        if stored < expected:
+        stamped = db.execute("DELETE FROM note WHERE key IN (?, ?)", (MADE_AT, COPY_OF)).rowcount > 0
+        if stored < expected or stamped:
             # A doubt that was found before may not be settled for all: it begins where the first one did.
             last = db.execute(
                 "SELECT min(at) FROM (SELECT coalesce(max(at), 0) AS at FROM history UNION ALL "
@@ -238,7 +289,7 @@ def _write_generation(beside: Path, generation: int) -> None:
 
 def _beside(error: OSError) -> LedgerError:
     if error.errno == errno.ENOSPC:
-        return LedgerError("the ledger's disk is full", hint="free space on it; nothing was lost")
+        return disk_full()
     return LedgerError(
         f"the file beside the ledger cannot be written ({os.strerror(error.errno or 0)})",
         hint="check the owner and the disk of the ledger's folder",

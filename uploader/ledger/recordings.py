@@ -8,21 +8,25 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlite_utils import Database
-
 from uploader.domain.lifecycle import Event
 from uploader.domain.recording import State
 from uploader.errors import RowMoved
 from uploader.ledger import changes
-from uploader.ledger.connection import ReaderPool
-from uploader.ledger.filters import Filter
+from uploader.ledger.connection import Database, ReaderPool
+from uploader.ledger.entries import tie, untie
+from uploader.ledger.filters import FIRST, Filter
+from uploader.ledger.finding import by_id, find, shares_staged
 from uploader.ledger.identity import Contents, Identity, alike, make_ready
+from uploader.ledger.onward import Advance, Onward, advance
 from uploader.ledger.rows import SELECT_RECORDING, HistoryRow, RecordingRow, recording
+from uploader.ledger.words import RELOCATED
 from uploader.ledger.writer import Writer
 
 LIVE, BACK_FILL = 0, 1
 LANES = (LIVE, BACK_FILL)
 """Live recordings, then back-fill."""
+PAGE = 500
+"""So many recordings of a listing are in memory at a time."""
 PARKED = 10
 """Added to the lane of what is paused, so that claiming never looks at it."""
 _ALL_LANES = (*LANES, *(lane + PARKED for lane in LANES))
@@ -88,8 +92,10 @@ class Recordings:
                 break
         return rows
 
-    def next_due(self, states: Sequence[State], *, import_n: int | None = None) -> int | None:
-        """Return when the next recording in `states` is due, in milliseconds."""
+    def next_due(
+        self, states: Sequence[State], *, import_n: int | None = None, without: Sequence[int] = ()
+    ) -> int | None:
+        """Return when the next recording in `states` is due, in milliseconds; lanes in `without` do not count."""
         only = "" if import_n is None else f" AND import_n = {int(import_n)}"
         with self._readers.lend() as db:
             found = [
@@ -98,6 +104,7 @@ class Recordings:
                     (state.value, lane),
                 ).fetchone()[0]
                 for lane, state in _queues(states)
+                if lane not in without
             ]
         return min((due for due in found if due is not None), default=None)
 
@@ -121,15 +128,17 @@ class Recordings:
     def apply(self, row: RecordingRow, event: Event, *, at: int, **values: Any) -> RecordingRow:
         """Move a row that this process has claimed, and return it as it is then. Raises RowMoved."""
 
-        def work(db: Database) -> RecordingRow:
-            changes.apply(db, row, event, at=at, claim=row.claimed, **values)
-            return changes.fetch(db, row.n)
-
-        return self._writer.write(work, redoable=True)
+        return self._writer.write(
+            lambda db: changes.apply(db, row, event, at=at, claim=row.claimed, **values), redoable=True
+        )
 
     def make_ready(self, row: RecordingRow, identity: Identity, contents: Contents, *, at: int) -> RecordingRow:
         """Judge the identity of a claimed row and make it ready, if it is new. Raises RowMoved."""
         return make_ready(self._writer, row, identity, contents, at=at)
+
+    def advance(self, row: RecordingRow, identity: Identity, contents: Contents, *, onward: Onward, at: int) -> Advance:
+        """Make a claimed row ready and go on with it at once, if it is new. Raises RowMoved."""
+        return advance(self._writer, row, identity, contents, onward=onward, at=at)
 
     def alike(self, content_id: str, call_key: str | None) -> tuple[list[tuple[str | None, bytes]], bool]:
         """Return call and location of what has this content, and whether other content of this call is there."""
@@ -145,10 +154,9 @@ class Recordings:
                 db, first, claim=changes.ANY_CLAIM, claimed=None, due_at=at, location=by.location,
                 size_bytes=by.size_bytes, mtime_ns=by.mtime_ns, inode=by.inode, sidecar=by.sidecar,
             )  # fmt: skip
-            # A file that comes under the old name is another recording.
-            db.execute("DELETE FROM entry WHERE recording_n = ?", (first.n,))
-            db.execute("UPDATE entry SET recording_n = ? WHERE recording_n = ?", (first.n, by.n))
-            changes.append(db, first.n, event="relocated", state=first.state, at=at, detail="the file was renamed")
+            untie(db, first.source_n, first.location, of=first.n)
+            tie(db, by.source_n, by.location, of=by.n, to=first.n)
+            changes.append(db, first.n, event=RELOCATED, state=first.state, at=at, detail="the file was renamed")
 
         self._writer.write(work)
 
@@ -175,13 +183,7 @@ class Recordings:
     def shares_staged(self, row: RecordingRow) -> bool:
         """Say whether another recording that is on its way needs what is staged for `row`, or may be about to."""
         with self._readers.lend() as db:
-            found = db.execute(
-                "SELECT 1 FROM recording WHERE content_id = ? AND claims = 1 AND n <> ? AND (state = 'ready' OR ("
-                "json_extract(staged, '$.key') = json_extract(?, '$.key') AND state IN "
-                "('staged', 'submitting', 'unconfirmed', 'submitted')))",
-                (row.content_id, row.n, row.staged),
-            ).fetchone()
-        return found is not None
+            return shares_staged(db, row)
 
     def forgive_refusals(self, *, at: int) -> int:
         """Bring back what was refused since the last success, and count none of it as a fault. Return how many.
@@ -225,55 +227,34 @@ class Recordings:
 
     def by_id(self, id_: str) -> RecordingRow | None:
         """Return the recording with exactly this ledger id."""
-        return self._one("r.id = ?", (id_,))
+        with self._readers.lend() as db:
+            return by_id(db, id_)
 
     def find(self, text: str) -> list[RecordingRow]:
         """Return what `text` may mean: a ledger id or its beginning, an interaction id, a location."""
-        location = text.encode("utf-8", "surrogateescape")
-        text = location.decode("utf-8", "replace")  # bytes that are no UTF-8 are in no id
         with self._readers.lend() as db:
-            found = db.execute(
-                f"{SELECT_RECORDING} WHERE r.id = ? OR r.interaction_id = ? OR r.n IN "
-                "(SELECT recording_n FROM attempt WHERE interaction_id = ?) OR r.n IN "
-                "(SELECT recording_n FROM directory d CROSS JOIN entry ON directory_n = d.n "
-                "WHERE d.path = ? AND name = ?) LIMIT 2",
-                (text, text, text, *_split(location)),
-            ).fetchall()
-            if not found and text:
-                found = db.execute(
-                    f"{SELECT_RECORDING} WHERE r.id >= ? AND r.id < ? LIMIT 11", (text, text + "\uffff")
-                ).fetchall()
-            if not found and b"/" in location:
-                found = db.execute(f"{SELECT_RECORDING} WHERE r.location = ? LIMIT 11", (location,)).fetchall()
-        return [recording(values) for values in found]
+            return find(db, text)
 
     def search(self, filter_: Filter, *, limit: int | None = None) -> Iterator[RecordingRow]:
-        """Return recordings in the order of discovery, a page at a time in memory."""
-        where, values = filter_.where()
-        last, left = 0, limit
+        """Return recordings in the order of discovery (overdue ones: of submission), a page at a time in memory."""
+        after, left = FIRST, limit
         while left is None or left > 0:
-            size = 500 if left is None else min(500, left)
+            size = PAGE if left is None else min(PAGE, left)
             with self._readers.lend() as db:
-                page = db.execute(
-                    f"{SELECT_RECORDING} WHERE {where} AND r.n > ? ORDER BY r.n LIMIT ?", (*values, last, size)
-                ).fetchall()
-            rows = [recording(found) for found in page]
-            yield from rows
-            if len(rows) < size:
+                places = filter_.page(db, after=after, size=size)
+                rows = {n: changes.fetch(db, n) for _, n in places}
+            yield from rows.values()
+            if len(places) < size:
                 return
-            last = rows[-1].n
-            left = None if left is None else left - len(rows)
+            after = places[-1]
+            left = None if left is None else left - len(places)
 
     def count(self, filter_: Filter) -> int:
         """Return how many recordings `filter_` means."""
         where, values = filter_.where()
+        total, table = ("coalesce(sum(count), 0)", "tally") if filter_.is_of_tally() else ("count(*)", "recording")
         with self._readers.lend() as db:
-            found = db.execute(
-                "SELECT count(*) FROM recording r JOIN source s ON s.n = r.source_n LEFT JOIN import i "
-                f"ON i.n = r.import_n AND r.import_n > 0 WHERE {where}",
-                values,
-            ).fetchone()
-        return int(found[0])
+            return int(db.execute(f"SELECT {total} FROM {table} WHERE {where}", values).fetchone()[0])
 
     def counts(self, *, import_n: int | None = None, source_n: int | None = None) -> dict[State, int]:
         """Return how many recordings are in each state; every state is there."""
@@ -295,9 +276,8 @@ class Recordings:
         where, values = filter_.where()
         with self._readers.lend() as db:
             return db.execute(
-                "SELECT r.state, r.reason_code, count(*) AS c FROM recording r JOIN source s ON s.n = r.source_n "
-                "LEFT JOIN import i ON i.n = r.import_n AND r.import_n > 0 "
-                f"WHERE {where} AND r.reason_code IS NOT NULL GROUP BY 1, 2 ORDER BY c DESC, 2",
+                f"SELECT state, reason_code, count(*) AS c FROM recording WHERE {where} AND reason_code IS NOT NULL "
+                "GROUP BY 1, 2 ORDER BY c DESC, 2",
                 values,
             ).fetchall()
 
@@ -319,7 +299,6 @@ class Recordings:
     def attention_reasons(self) -> list[tuple[str, str, int]]:
         """Return state, reason code and count of what does not go on by itself, the most frequent first."""
         with self._readers.lend() as db:
-            # The condition is that of the index, word for word: only then it is used.
             return db.execute(
                 "SELECT state, reason_code, count(*) AS c FROM recording WHERE "
                 "state IN ('quarantined', 'refused', 'unconfirmed', 'submitting') AND reason_code IS NOT NULL "
@@ -369,8 +348,3 @@ def _queues(states: Sequence[State]) -> list[tuple[int, State]]:
     """Return where claiming looks, live ones first; what is submitted is followed though it is paused."""
     every = itertools.product(_ALL_LANES, states)
     return [(lane, state) for lane, state in every if lane in LANES or state is State.SUBMITTED]
-
-
-def _split(location: bytes) -> tuple[bytes, bytes]:
-    folder, _, name = location.rpartition(b"/")
-    return folder, name

@@ -1,17 +1,15 @@
-"""The ledger's rows as values, and how they are read; no statement that writes."""
+"""The ledger's rows as values, how they are read, and which of them are kept packed; no statement that writes."""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from uploader.domain.recording import Stamp, State
+from uploader.ledger.packing import content_key, pack, pack_hash, pack_key, unpack, unpack_hash, unpack_key
 
-ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-ID_LENGTH = 10
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -23,11 +21,6 @@ def to_ms(moment: datetime) -> int:
 def from_ms(milliseconds: int) -> datetime:
     """Return the aware UTC time of a ledger's value."""
     return _EPOCH + timedelta(milliseconds=milliseconds)
-
-
-def new_id() -> str:
-    """Return a fresh ledger id: ten characters without look-alikes, so that a prefix can stand for it."""
-    return "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +94,6 @@ class AttemptRow:
     """The call's start, if it was sent."""
     sent: str | None
     """The body as it was sent, of attempts whose outcome is unknown."""
-    staged_key: str | None
     fetched: str | None
     fetched_at: int | None
     revoked_at: int | None
@@ -122,34 +114,68 @@ class HistoryRow:
     detail: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """A file as the last scan saw it."""
+_ELSEWHERE = {"source": "s.name", "import_name": "i.name", "sha256": "r.content"}
+_FIELDS = tuple(f.name for f in fields(RecordingRow))
+_NAMES = frozenset(_FIELDS)
+_ATTEMPT_FIELDS = tuple(f.name for f in fields(AttemptRow))
+_DOCUMENTS = ("media", "staged", "body")
+_STATES = {state.value: state for state in State}
 
-    stamp: Stamp
-    recording_n: int | None
-
-
-_FOREIGN = {"source": "s.name", "import_name": "i.name"}
-RECORDING_COLUMNS = ", ".join(f"{_FOREIGN.get(f.name, 'r.' + f.name)} AS {f.name}" for f in fields(RecordingRow))
+RECORDING_COLUMNS = ", ".join(_ELSEWHERE.get(name, "r." + name) for name in _FIELDS)
 RECORDING_FROM = (
     "recording r JOIN source s ON s.n = r.source_n LEFT JOIN import i ON i.n = r.import_n AND r.import_n > 0"
 )
 SELECT_RECORDING = f"SELECT {RECORDING_COLUMNS} FROM {RECORDING_FROM}"
-ATTEMPT_COLUMNS = ", ".join(f.name for f in fields(AttemptRow))
+ATTEMPT_COLUMNS = ", ".join(_ATTEMPT_FIELDS)
 SELECT_ATTEMPT = f"SELECT {ATTEMPT_COLUMNS} FROM attempt"
+SAME_CONTENT = "substr(content, 1, 8) = substr(:content, 1, 8) AND content = :content AND claims = 1"
+"""The condition for a content's claim (`content_key`); its first bytes are what the index has."""
+SAME_CALL = "substr(call_key, 2, 8) = substr(:call, 2, 8) AND call_key = :call AND claims = 1"
+"""The same for a call's (`pack_key`)."""
 
-_Row = TypeVar("_Row", AttemptRow, HistoryRow)
-_RECORDING_FIELDS = tuple(f.name for f in fields(RecordingRow))
 
-
-def recording(values: Iterable[Any]) -> RecordingRow:
+def recording(values: Sequence[Any]) -> RecordingRow:
     """Make a row of SELECT_RECORDING a value."""
-    named = dict(zip(_RECORDING_FIELDS, values, strict=True))
-    named["state"] = State(named["state"])
+    named = dict(zip(_FIELDS, values, strict=True))
+    named["state"] = _STATES[named["state"]]
+    if named["content_id"] is not None:
+        named["sha256"] = None  # known by what its store says of it: it was never read
+    elif named["sha256"] is not None:
+        named["content_id"] = f"sha256:{named['sha256'].hex()}"
+    named["call_key"] = unpack_key(named["call_key"])
+    named["match_key"] = unpack_hash(named["match_key"])
+    for field in _DOCUMENTS:
+        named[field] = unpack(named[field])
     return RecordingRow(**named)
 
 
-def attempt(values: Iterable[Any]) -> AttemptRow:
+def columns(values: dict[str, Any]) -> dict[str, Any]:
+    """Return fields of a RecordingRow as the columns that keep them. `sha256` and `content_id` come together."""
+    kept = dict(values)
+    if "content_id" in kept:
+        name, digest = kept["content_id"], kept.pop("sha256")
+        kept["content"] = None if name is None else content_key(name)
+        if digest is not None:
+            if digest != kept["content"]:
+                raise ValueError("a content that was read is known by its SHA-256")
+            kept["content_id"] = None
+    for field in _PACKED.keys() & kept.keys():
+        kept[field] = _PACKED[field](kept[field])
+    return kept
+
+
+def changed(row: RecordingRow, values: Mapping[str, Any]) -> RecordingRow:
+    """Return `row` with these values; those that only its columns have are left out."""
+    return replace(row, **{name: value for name, value in values.items() if name in _NAMES})
+
+
+_PACKED: dict[str, Callable[[str | None], bytes | str | None]] = {
+    "call_key": pack_key, "match_key": pack_hash, "media": pack, "staged": pack, "body": pack,
+}  # fmt: skip
+
+
+def attempt(values: Sequence[Any]) -> AttemptRow:
     """Make a row of SELECT_ATTEMPT a value."""
-    return AttemptRow(**dict(zip((f.name for f in fields(AttemptRow)), values, strict=True)))
+    named = dict(zip(_ATTEMPT_FIELDS, values, strict=True))
+    named["sent"] = unpack(named["sent"])
+    return AttemptRow(**named)

@@ -1,52 +1,94 @@
 """The ledger's tables, as migrations: one function a step, each in one transaction.
 
 Times are integer milliseconds since the epoch, UTC. Locations and file names are bytes, because
-file names need not be UTF-8. Counts per source, import and state are kept by triggers, so that
-every transaction keeps them right whoever writes.
+file names need not be UTF-8. What can be long is kept small: documents are packed, hashes are bytes (`packing`), the
+steps of histories are numbers (`words`), which the view `history` spells out; a detail that is a number is that
+of the attempt whose interaction is meant. Indexes of hashes hold their first bytes: who asks compares the rest.
+A location is looked up in the scan cache; `place` is the hash of one that is no longer there.
+Counts per source, import and state are kept by triggers, so that every transaction
+keeps them right whoever writes: `count` are there now, `entered` ever came.
 """
 
 from __future__ import annotations
 
-from sqlite_utils import Database, Migrations
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from uploader.errors import LedgerError
+from uploader.ledger.connection import Database
+from uploader.ledger.words import WORDS
 
-migrations = Migrations("qm-uploader")
+if TYPE_CHECKING:
+    import sqlite_utils
+
+_SET = "qm-uploader"
 
 
-@migrations()
-def m001_recordings(db: Database) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Which steps a ledger has not gone yet, and which it has that this version does not know."""
+
+    pending: tuple[str, ...]
+    newer: tuple[str, ...]
+
+
+def m001_recordings(db: sqlite_utils.Database) -> None:
     """Create recordings, their attempts and history."""
     for statement in _RECORDINGS:
         db.execute(statement)
+    for number, word in enumerate(WORDS, start=1):
+        db.execute("INSERT INTO word VALUES (?, ?)", (number, word))
 
 
-@migrations()
-def m002_surroundings(db: Database) -> None:
+def m002_surroundings(db: sqlite_utils.Database) -> None:
     """Create what stands around them: sources, imports, scan cache, gates, budget, what was seen."""
     for statement in _SURROUNDINGS:
         db.execute(statement)
 
 
+_STEPS = {step.__name__: step for step in (m001_recordings, m002_surroundings)}
+
+
+def standing(db: Database) -> Standing:
+    """Return where a ledger stands; nothing is written. Raises sqlite3.Error."""
+    applied: list[str] = []
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'").fetchone():
+        rows = db.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = ?", (_SET,))
+        applied = [name for (name,) in rows]
+    return Standing(
+        pending=tuple(name for name in _STEPS if name not in applied),
+        newer=tuple(name for name in applied if name not in _STEPS),
+    )
+
+
 def upgrade(db: Database) -> None:
     """Bring the schema up to date. Raises LedgerError when a newer version has written it."""
-    known = {m.name for m in migrations.pending(db)} | {m.name for m in migrations.applied(db)}
-    ours = {m.name for m in migrations._migrations}
-    newer = known - ours
-    if newer:
+    found = standing(db)
+    if found.newer:
         raise LedgerError(
             "the ledger was written by a newer version of this program",
             hint="install that version again, or restore the backup made before the upgrade",
         )
-    if migrations.pending(db):
+    if found.pending:
         # Two commands may open a new ledger at once: the second waits, and finds nothing left to do.
         db.conn.execute("BEGIN IMMEDIATE")
         try:
-            migrations.apply(db)
+            _apply_all(db)
         except BaseException:
             db.conn.rollback()
             raise
         db.conn.commit()
+
+
+def _apply_all(db: Database) -> None:
+    # Every command opens the ledger, and hardly any finds a step to go: they do without this library.
+    from sqlite_utils import Database as Upgradable
+    from sqlite_utils import Migrations
+
+    migrations = Migrations(_SET)
+    for name, step in _STEPS.items():
+        migrations(name=name)(step)
+    migrations.apply(Upgradable(db.conn, execute_plugins=False))
 
 
 _RECORDINGS = (
@@ -79,57 +121,64 @@ _RECORDINGS = (
     """
     CREATE TABLE recording (
         n INTEGER PRIMARY KEY,
-        id TEXT NOT NULL UNIQUE,
+        id TEXT NOT NULL,
         source_n INTEGER NOT NULL,
         import_n INTEGER NOT NULL DEFAULT 0,
-        location BLOB NOT NULL,
         state TEXT NOT NULL,
-        reason_code TEXT,
-        reason TEXT,
-        held TEXT,
         lane INTEGER NOT NULL DEFAULT 0,
         due_at INTEGER,
         claimed INTEGER,
+        held TEXT,
+        reason_code TEXT,
+        reason TEXT,
         size_bytes INTEGER NOT NULL,
         mtime_ns INTEGER NOT NULL,
         inode INTEGER NOT NULL,
         etag TEXT,
         stamped_at INTEGER NOT NULL,
-        sidecar BLOB,
-        sha256 BLOB,
-        content_id TEXT,
-        call_key TEXT,
-        claims INTEGER NOT NULL DEFAULT 0,
-        copy INTEGER NOT NULL DEFAULT 0,
-        duplicate_of INTEGER,
-        same_call_ok INTEGER NOT NULL DEFAULT 0,
-        match_key TEXT,
-        body TEXT,
-        media TEXT,
-        staged TEXT,
+        discovered_at INTEGER NOT NULL,
+        submitted_at INTEGER,
+        analyzed_at INTEGER,
         attempts INTEGER NOT NULL DEFAULT 0,
         faults INTEGER NOT NULL DEFAULT 0,
         cleared INTEGER NOT NULL DEFAULT 0,
         looks INTEGER NOT NULL DEFAULT 0,
         stale INTEGER NOT NULL DEFAULT 0,
+        claims INTEGER NOT NULL DEFAULT 0,
+        copy INTEGER NOT NULL DEFAULT 0,
+        same_call_ok INTEGER NOT NULL DEFAULT 0,
+        duplicate_of INTEGER,
         interaction_id TEXT,
-        discovered_at INTEGER NOT NULL,
-        submitted_at INTEGER,
-        analyzed_at INTEGER,
-        evidence TEXT
+        evidence TEXT,
+        content BLOB,
+        content_id TEXT,
+        call_key BLOB,
+        match_key BLOB,
+        location BLOB NOT NULL,
+        place INTEGER,
+        sidecar BLOB,
+        media BLOB,
+        staged BLOB,
+        body BLOB
     )
     """,
     """
     CREATE INDEX recording_due ON recording (state, lane, due_at) WHERE due_at IS NOT NULL
     """,
     """
+    CREATE INDEX recording_reason ON recording (state, reason_code, discovered_at) WHERE reason_code IS NOT NULL
+    """,
+    """
+    CREATE INDEX recording_place ON recording (place) WHERE place IS NOT NULL
+    """,
+    """
     CREATE INDEX recording_claimed ON recording (claimed) WHERE claimed IS NOT NULL
     """,
     """
-    CREATE UNIQUE INDEX recording_identity ON recording (content_id, call_key, copy) WHERE claims = 1
+    CREATE INDEX recording_content ON recording (substr(content, 1, 8)) WHERE claims = 1
     """,
     """
-    CREATE INDEX recording_call ON recording (call_key) WHERE claims = 1
+    CREATE INDEX recording_call ON recording (substr(call_key, 2, 8)) WHERE claims = 1
     """,
     """
     CREATE INDEX recording_twin ON recording (match_key) WHERE state IN ('submitting', 'unconfirmed')
@@ -141,20 +190,16 @@ _RECORDINGS = (
     CREATE INDEX recording_same ON recording (duplicate_of) WHERE duplicate_of IS NOT NULL
     """,
     """
-    CREATE INDEX recording_interaction ON recording (interaction_id) WHERE interaction_id IS NOT NULL
-    """,
-    """
-    CREATE INDEX recording_import ON recording (import_n, n) WHERE import_n > 0
+    CREATE INDEX recording_import ON recording (import_n, state, discovered_at) WHERE import_n > 0
     """,
     """
     CREATE UNIQUE INDEX recording_imported ON recording (import_n, location) WHERE import_n > 0
     """,
     """
-    CREATE INDEX recording_attention ON recording (state, n)
-        WHERE state IN ('quarantined', 'refused', 'unconfirmed', 'submitting')
+    CREATE INDEX recording_state ON recording (source_n, state, discovered_at)
     """,
     """
-    CREATE INDEX recording_open ON recording (state, discovered_at)
+    CREATE INDEX recording_open ON recording (held, discovered_at)
         WHERE state IN ('discovered', 'ready', 'staged')
     """,
     """
@@ -179,8 +224,7 @@ _RECORDINGS = (
         open INTEGER NOT NULL DEFAULT 1,
         service_date INTEGER,
         call_start INTEGER,
-        sent TEXT,
-        staged_key TEXT,
+        sent BLOB,
         fetched TEXT,
         fetched_at INTEGER,
         revoked_at INTEGER,
@@ -199,26 +243,39 @@ _RECORDINGS = (
     CREATE INDEX attempt_recheck ON attempt (recheck_at) WHERE recheck_at IS NOT NULL
     """,
     """
-    CREATE INDEX attempt_unlisted ON attempt (started_at) WHERE outcome = 'accepted' AND listed_at IS NULL
-    """,
-    """
     CREATE INDEX attempt_call ON attempt (call_start) WHERE interaction_id IS NOT NULL
     """,
     """
     CREATE INDEX attempt_ended ON attempt (ended_at) WHERE interaction_id IS NOT NULL
     """,
     """
-    CREATE TABLE history (
+    CREATE TABLE word (
         n INTEGER PRIMARY KEY,
-        recording_n INTEGER NOT NULL,
-        at INTEGER NOT NULL,
-        event TEXT NOT NULL,
-        state TEXT NOT NULL,
-        detail TEXT
+        word TEXT NOT NULL UNIQUE
     )
     """,
     """
-    CREATE INDEX history_recording ON history (recording_n, n)
+    CREATE TABLE step (
+        recording_n INTEGER NOT NULL,
+        n INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        event INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        detail,
+        PRIMARY KEY (recording_n, n)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE VIEW history AS SELECT
+        recording_n,
+        n,
+        at,
+        coalesce((SELECT word FROM word w WHERE w.n = event), CAST(event AS TEXT)) AS event,
+        coalesce((SELECT word FROM word w WHERE w.n = state), CAST(state AS TEXT)) AS state,
+        CASE typeof(detail) WHEN 'integer' THEN
+            (SELECT interaction_id FROM attempt a WHERE a.recording_n = step.recording_n AND a.number = detail)
+            ELSE detail END AS detail
+    FROM step
     """,
     """
     CREATE TABLE tally (
@@ -226,21 +283,22 @@ _RECORDINGS = (
         import_n INTEGER NOT NULL,
         state TEXT NOT NULL,
         count INTEGER NOT NULL,
+        entered INTEGER NOT NULL,
         PRIMARY KEY (source_n, import_n, state)
     ) WITHOUT ROWID
     """,
     """
     CREATE TRIGGER tally_insert AFTER INSERT ON recording BEGIN
-        INSERT INTO tally VALUES (NEW.source_n, NEW.import_n, NEW.state, 1)
-            ON CONFLICT DO UPDATE SET count = count + 1;
+        INSERT INTO tally VALUES (NEW.source_n, NEW.import_n, NEW.state, 1, 1)
+            ON CONFLICT DO UPDATE SET count = count + 1, entered = entered + 1;
     END
     """,
     """
     CREATE TRIGGER tally_update AFTER UPDATE OF state ON recording WHEN OLD.state <> NEW.state BEGIN
         UPDATE tally SET count = count - 1
             WHERE source_n = OLD.source_n AND import_n = OLD.import_n AND state = OLD.state;
-        INSERT INTO tally VALUES (NEW.source_n, NEW.import_n, NEW.state, 1)
-            ON CONFLICT DO UPDATE SET count = count + 1;
+        INSERT INTO tally VALUES (NEW.source_n, NEW.import_n, NEW.state, 1, 1)
+            ON CONFLICT DO UPDATE SET count = count + 1, entered = entered + 1;
     END
     """,
 )
@@ -251,6 +309,9 @@ _SURROUNDINGS = (
         n INTEGER PRIMARY KEY,
         source_n INTEGER NOT NULL,
         path BLOB NOT NULL,
+        count INTEGER NOT NULL DEFAULT 0,
+        checksum INTEGER NOT NULL DEFAULT 0,
+        trusted INTEGER,
         UNIQUE (source_n, path)
     )
     """,
@@ -262,12 +323,8 @@ _SURROUNDINGS = (
         mtime_ns INTEGER NOT NULL,
         inode INTEGER NOT NULL,
         recording_n INTEGER,
-        seen_at INTEGER NOT NULL,
         PRIMARY KEY (directory_n, name)
     ) WITHOUT ROWID
-    """,
-    """
-    CREATE INDEX entry_recording ON entry (recording_n) WHERE recording_n IS NOT NULL
     """,
     """
     CREATE TABLE seen (

@@ -8,28 +8,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum, auto
 
-from sqlite_utils import Database
-
-from uploader.domain.interaction import parse_time
 from uploader.domain.lifecycle import TRANSITIONS, Event
 from uploader.domain.outcome import Cause, Kind, Outcome
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 from uploader.ledger import changes
 from uploader.ledger.books import bump, count_submission
-from uploader.ledger.rows import (
-    SELECT_ATTEMPT,
-    AttemptRow,
-    RecordingRow,
-    attempt,
-    to_ms,
-)
+from uploader.ledger.connection import Database
+from uploader.ledger.packing import pack, pack_hash
+from uploader.ledger.rows import ATTEMPT_COLUMNS, SELECT_ATTEMPT, AttemptRow, RecordingRow, attempt, to_ms
+from uploader.ledger.words import DOUBLE, LATE_ANSWER, NUMBERS
 
 _MS = 1000
-_LATE_ANSWER = "late_answer"
-"""In the history: an older request was accepted while a repeat was under way."""
+_SECOND = 2
+"""From the second attempt on, an earlier one can be open, or answered late."""
 
 
 class Obstacle(Enum):
@@ -52,35 +47,33 @@ class Refusal:
     final: bool = False
 
 
-def begin(
-    db: Database, row: RecordingRow, at: int, day: str, staged_key: str | None
-) -> tuple[AttemptRow, RecordingRow] | Obstacle:
+def begin(db: Database, row: RecordingRow, at: int, day: str) -> tuple[AttemptRow, RecordingRow] | Obstacle:
     """Write the intent to send `row`, unless a twin or an older open attempt stands in the way. Raises RowMoved."""
     if row.match_key is not None:
         twin = db.execute(
             "SELECT 1 FROM recording WHERE match_key = ? AND state IN ('submitting', 'unconfirmed') AND n <> ?",
-            (row.match_key, row.n),
+            (pack_hash(row.match_key), row.n),
         ).fetchone()
         if twin:
             return Obstacle.TWIN
-    is_open = db.execute("SELECT 1 FROM attempt WHERE recording_n = ? AND open = 1", (row.n,)).fetchone()
+    is_open = changes.has_open_attempt(db, row)
     if is_open and not row.cleared:
         changes.apply(db, row, Event.DOUBTED, at=at, claim=row.claimed, due_at=at, **changes.reason_of(Reason.LOOKING))
         return Obstacle.LOOK_FIRST
     number = row.attempts + 1
     # First of all: a row that others have taken round meanwhile has an attempt of this number.
-    changes.apply(
+    begun = changes.apply(
         db, row, Event.SUBMIT_STARTED, at=at, claim=row.claimed, claimed=row.claimed, attempts=number, cleared=0
     )
-    n = db.execute(
-        "INSERT INTO attempt (recording_n, number, started_at, call_start, staged_key, repeat) "
-        "VALUES (?, ?, ?, ?, ?, ?) RETURNING n",
-        (row.n, number, at, call_start(row), staged_key, 1 if is_open else 0),
-    ).fetchone()[0]
+    made = db.execute(
+        "INSERT INTO attempt (recording_n, number, started_at, call_start, repeat) VALUES (?, ?, ?, ?, ?) "
+        f"RETURNING {ATTEMPT_COLUMNS}",
+        (row.n, number, at, call_start(row), 1 if is_open else 0),
+    ).fetchone()
     if is_open:
         bump(db, "resent_after_unknown")
     count_submission(db, day)
-    return get_attempt(db, n), changes.fetch(db, row.n)
+    return attempt(made), begun
 
 
 def finish(db: Database, n: int, outcome: Outcome, at: int, refusal: Refusal, track_at: int) -> RecordingRow:
@@ -94,19 +87,18 @@ def finish(db: Database, n: int, outcome: Outcome, at: int, refusal: Refusal, tr
     _write_outcome(db, n, outcome, at)
     row = changes.fetch(db, made.recording_n)
     if outcome.kind is Kind.UNKNOWN:
-        db.execute("UPDATE attempt SET sent = ? WHERE n = ?", (row.body, n))
+        db.execute("UPDATE attempt SET sent = ? WHERE n = ?", (pack(row.body), n))
     if outcome.kind is Kind.ACCEPTED:
-        _accept(db, made, row, str(outcome.interaction_id), at, track_at)
+        row = _accept(db, made, row, str(outcome.interaction_id), at, track_at)
     elif row.state is State.SUBMITTING and made.number == row.attempts:
         if outcome.kind is Kind.UNKNOWN:
-            changes.apply(
+            row = changes.apply(
                 db, row, Event.OUTCOME_UNKNOWN, at=at, claim=changes.ANY_CLAIM, due_at=at, looks=0,
                 detail=outcome.message or None, **changes.reason_of(Reason.LOOKING),
             )  # fmt: skip
         else:
-            _refuse(db, row, outcome, at, refusal)
-    settle_late(db, made.recording_n, at, track_at)
-    return changes.fetch(db, made.recording_n)
+            row = _refuse(db, row, outcome, at, refusal)
+    return settle_late(db, row, at, track_at)
 
 
 def _write_outcome(db: Database, n: int, outcome: Outcome, at: int) -> None:
@@ -121,56 +113,66 @@ def _write_outcome(db: Database, n: int, outcome: Outcome, at: int) -> None:
     )  # fmt: skip
 
 
-def _accept(db: Database, made: AttemptRow, row: RecordingRow, interaction_id: str, at: int, track_at: int) -> None:
+def _accept(
+    db: Database, made: AttemptRow, row: RecordingRow, interaction_id: str, at: int, track_at: int
+) -> RecordingRow:
+    """Give `row` the interaction of its attempt `made`, if it still waits for one; return it as it is then."""
     event = Event.ACCEPTED
     if row.state is not State.SUBMITTING:
         event = Event.LATE_ACCEPTED
     elif made.number != row.attempts:
-        changes.append(db, row.n, event=_LATE_ANSWER, state=row.state, at=at, detail=interaction_id)
-        return
+        changes.append(db, row.n, event=LATE_ANSWER, state=row.state, at=at, detail=made.number)
+        return row
     if row.interaction_id == interaction_id:
-        return  # found in the listing before its answer came
+        return row  # found in the listing before its answer came
     if (row.state, event) not in TRANSITIONS:
-        report_double(db, row, interaction_id, at)
-        return
-    changes.apply(
-        db, row, event, at=at, claim=changes.ANY_CLAIM, due_at=track_at, detail=interaction_id,
+        report_double(db, row, made, at)
+        return row
+    after = changes.apply(
+        db, row, event, at=at, claim=changes.ANY_CLAIM, due_at=track_at, detail=made.number,
         interaction_id=interaction_id, submitted_at=at, looks=0,
     )  # fmt: skip
-    changes.watch_open(db, row.n, at)
+    if row.attempts >= _SECOND:
+        changes.watch_open(db, row.n, at)
+    return after
 
 
-def settle_late(db: Database, recording_n: int, at: int, track_at: int) -> None:
-    """Once a repeat is answered: an older request that was accepted meanwhile is the one, or made a double."""
-    row = changes.fetch(db, recording_n)
-    if row.state is State.SUBMITTING:
-        return
+def settle_late(db: Database, row: RecordingRow, at: int, track_at: int) -> RecordingRow:
+    """Once a repeat is answered: an older request that was accepted meanwhile is the one, or made a double.
+
+    Return the row as it is then.
+    """
+    if row.state is State.SUBMITTING or row.attempts < _SECOND:
+        return row
     told = db.execute(
-        "SELECT detail FROM history WHERE recording_n = ? AND event = ? AND n > "
-        "(SELECT max(n) FROM history WHERE recording_n = ? AND state = 'submitting' AND event <> ?)",
-        (recording_n, _LATE_ANSWER, recording_n, _LATE_ANSWER),
+        "SELECT detail FROM step WHERE recording_n = :n AND event = :late AND n > "
+        "(SELECT max(n) FROM step WHERE recording_n = :n AND state = :submitting AND event <> :late)",
+        {"n": row.n, "late": NUMBERS[LATE_ANSWER], "submitting": NUMBERS[State.SUBMITTING]},
     ).fetchall()
-    for (interaction_id,) in told:
-        made = attempt(db.execute(f"{SELECT_ATTEMPT} WHERE interaction_id = ?", (interaction_id,)).fetchone())
-        _accept(db, made, changes.fetch(db, recording_n), interaction_id, at, track_at)
+    for (number,) in told:
+        made = attempt(db.execute(f"{SELECT_ATTEMPT} WHERE recording_n = ? AND number = ?", (row.n, number)).fetchone())
+        row = _accept(db, made, row, str(made.interaction_id), at, track_at)
+    return row
 
 
-def report_double(db: Database, row: RecordingRow, interaction_id: str, at: int) -> None:
-    """Write that a recording has a second interaction."""
-    changes.append(db, row.n, event="double", state=row.state, at=at, detail=interaction_id)
+def report_double(db: Database, row: RecordingRow, made: AttemptRow, at: int) -> None:
+    """Write that attempt `made` gave a recording a second interaction."""
+    changes.append(db, row.n, event=DOUBLE, state=row.state, at=at, detail=made.number)
     bump(db, "doubles")
 
 
-def _refuse(db: Database, row: RecordingRow, outcome: Outcome, at: int, refusal: Refusal) -> None:
+def _refuse(db: Database, row: RecordingRow, outcome: Outcome, at: int, refusal: Refusal) -> RecordingRow:
     detail = outcome.message or outcome.cause.value
     faults = row.faults + (1 if refusal.at_fault else 0)
     if refusal.final:
         why = changes.reason_of(Reason.REFUSED_BY_SERVICE, refusal.reason or detail)
-        changes.apply(db, row, Event.REFUSED, at=at, claim=changes.ANY_CLAIM, faults=faults, detail=detail, **why)
+        after = changes.apply(
+            db, row, Event.REFUSED, at=at, claim=changes.ANY_CLAIM, faults=faults, detail=detail, **why
+        )
         changes.watch_open(db, row.n, at)
-        return
+        return after
     why = {"reason": refusal.reason} if refusal.reason else {}
-    changes.apply(
+    return changes.apply(
         db, row, Event.NOT_CREATED, at=at, claim=changes.ANY_CLAIM, due_at=refusal.due_at, faults=faults,
         detail=detail, **why,
     )  # fmt: skip
@@ -199,4 +201,4 @@ def is_anothers(db: Database, interaction_id: str | None, n: int) -> bool:
 def call_start(row: RecordingRow) -> int | None:
     """Return the call's start in milliseconds, as it would be sent."""
     start = json.loads(row.body or "{}").get("start_time")
-    return None if start is None else to_ms(parse_time(start))
+    return None if start is None else to_ms(datetime.fromisoformat(start))

@@ -1,30 +1,29 @@
-"""Who writes: one thread that commits for all of a daemon, or one short transaction of a command."""
+"""Who writes: a daemon's threads, in common commits, or one short transaction of a command."""
 
 from __future__ import annotations
 
 import os
-import queue
 import sqlite3
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from sqlite_utils import Database
-
-from uploader.errors import LedgerError, UploaderError
-from uploader.ledger.connection import connect, unusable
+from uploader.errors import LedgerError
+from uploader.ledger.connection import Database, connect, unusable
 from uploader.platform.filesystem import open_private
+from uploader.platform.meters import SECONDS, Count, Histogram
 
 T = TypeVar("T")
 Work = Callable[[Database], T]
 
-_Piece = tuple[Work[Any], Future[Any], bool]
-
 BATCH = 128
 """How many pieces of work one commit may carry."""
 RESERVE_BYTES = 16 * 1024 * 1024
+_COMMIT_SECONDS = (0.0005, 0.001, 0.0025, *SECONDS)
+_COMMIT_PIECES = (1, 2, 4, 8, 16, 32, 64, BATCH)
 
 
 class Writer(Protocol):
@@ -68,9 +67,53 @@ class DirectWriter:
         self._db.close()
 
 
-class GroupWriter:
-    """For the daemon: one thread commits together what all its threads wait for.
+class _Piece:
+    """One piece of work, and the thread that waits for it."""
 
+    __slots__ = ("_bell", "failure", "is_done", "redoable", "result", "work")
+
+    def __init__(self, work: Work[Any], *, redoable: bool) -> None:
+        self.work = work
+        self.redoable = redoable
+        self.is_done = False
+        self.result: Any = None
+        self.failure: BaseException | None = None
+        self._bell = threading.Lock()
+        self._bell.acquire()
+
+    def wait(self) -> None:
+        """Return when it is done, or when it is its thread's turn to commit."""
+        self._bell.acquire()
+
+    def wake(self) -> None:
+        """Let its thread go on."""
+        self._bell.release()
+
+    def outcome(self) -> Any:
+        """Return what the work returned, or raise what it raised."""
+        if self.failure is not None:
+            raise self.failure
+        return self.result
+
+
+class CommitMeters:
+    """What the commits of one writer come to."""
+
+    def __init__(self) -> None:
+        self.seconds = Histogram(_COMMIT_SECONDS)
+        self.pieces = Histogram(_COMMIT_PIECES)
+        self.failures = Count()
+
+
+def reserve_of(path: Path) -> Path:
+    """Return the file that keeps room beside the ledger at `path`."""
+    return path.with_name(path.name + ".reserve")
+
+
+class GroupWriter:
+    """For the daemon: whichever thread finds nobody writing commits for all that wait by then.
+
+    So a write that meets no other costs no change of threads, and many at once cost one commit.
     Each piece of work is a savepoint of its own, so that one that raises takes only itself back.
     A commit that fails fails all its pieces, and none of them happened. A reserve file beside the
     ledger is given up when the disk is full, so that answers in flight can still be written.
@@ -78,85 +121,93 @@ class GroupWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._reserve = path.with_name(path.name + ".reserve")
-        self._queue: queue.Queue[_Piece | None] = queue.Queue(maxsize=1024)
-        self._closed = threading.Lock()
+        self._reserve = reserve_of(path)
+        self._lock = threading.Lock()
+        self._waiting: deque[_Piece] = deque()
+        self._is_busy = False
         self._is_closed = False
+        self._idle = threading.Condition(self._lock)
         self._lasting = True
+        self.meters = CommitMeters()
         self._db = connect(path)
         self._keep_reserve()
-        self._thread = threading.Thread(target=self._run, name="ledger-writer")
-        self._thread.start()
 
     def write(self, work: Work[T], *, redoable: bool = False) -> T:
         """Run `work` with others in one commit; return when it is on disk. Raises LedgerError."""
-        future: Future[T] = Future()
-        with self._closed:
+        piece = _Piece(work, redoable=redoable)
+        with self._lock:
             if self._is_closed:
                 raise LedgerError("the ledger is closed")
-            self._queue.put((work, future, redoable))
-        return future.result()
+            self._waiting.append(piece)
+            leads, self._is_busy = not self._is_busy, True
+        if not leads:
+            piece.wait()
+        if not piece.is_done:
+            self._lead(piece)
+        result: T = piece.outcome()
+        return result
+
+    @property
+    def waiting(self) -> int:
+        """How many pieces of work wait for a commit."""
+        return len(self._waiting)
 
     def close(self) -> None:
-        """Write what is queued, then end the thread. Safe to call twice."""
-        with self._closed:
-            if self._is_closed:
-                return
+        """Wait for what is queued, then close the connection. Safe to call twice."""
+        with self._lock:
             self._is_closed = True
-            self._queue.put(None)
-        self._thread.join()
+            self._idle.wait_for(lambda: not self._is_busy)
         self._db.close()
 
-    def _run(self) -> None:
-        more = True
-        while more:
-            batch, more = self._next_batch()
-            if batch:
-                self._commit(batch)
-
-    def _next_batch(self) -> tuple[list[_Piece], bool]:
-        batch: list[_Piece] = []
-        item = self._queue.get()
-        while item is not None:
-            batch.append(item)
-            if len(batch) >= BATCH:
-                return batch, True
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                return batch, True
-        return batch, False
+    def _lead(self, own: _Piece) -> None:
+        """Commit a batch, whose first piece is the caller's, and let the next thread in line go on."""
+        with self._lock:
+            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        try:
+            self._commit(batch)
+        finally:
+            with self._lock:
+                self._is_busy = bool(self._waiting)
+                following = self._waiting[0] if self._waiting else None
+                if following is None:
+                    self._idle.notify_all()
+            for piece in batch:
+                if piece is not own:
+                    piece.wake()
+            if following is not None:
+                following.wake()
 
     def _commit(self, batch: list[_Piece]) -> None:
         try:
-            results = self._transaction(batch)
+            self._transaction(batch)
         except sqlite3.OperationalError as error:
             if "full" in str(error).lower() and self._give_up_reserve():
                 self._commit(batch)
                 return
-            self._fail(batch, unusable(error))
-            return
+            _settle(batch, unusable(error))
         except sqlite3.Error as error:
-            self._fail(batch, unusable(error))
-            return
-        for (_, future, _), (result, failure) in zip(batch, results, strict=True):
-            if failure is None:
-                future.set_result(result)
-            else:
-                future.set_exception(failure)
-
-    def _transaction(self, batch: list[_Piece]) -> list[tuple[Any, BaseException | None]]:
-        results: list[tuple[Any, BaseException | None]] = []
-        self._sync_if(any(not redoable for _, _, redoable in batch))
-        self._db.conn.execute("BEGIN IMMEDIATE")
-        try:
-            for work, _, _ in batch:
-                results.append(self._piece(work))
-            self._db.conn.commit()
+            _settle(batch, unusable(error))
         except BaseException:
-            self._db.conn.rollback()
+            # Only an interrupt of the thread comes here; the others must not wait for ever.
+            _settle(batch, LedgerError("a write to the ledger was broken off"))
             raise
-        return results
+        else:
+            _settle(batch, None)
+
+    def _transaction(self, batch: list[_Piece]) -> None:
+        connection, began = self._db.conn, time.monotonic()
+        self._sync_if(any(not piece.redoable for piece in batch))
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for piece in batch:
+                self._run(piece)
+            connection.commit()
+        except BaseException:
+            self.meters.failures.add()
+            connection.rollback()
+            raise
+        self.meters.seconds.observe(time.monotonic() - began)
+        self.meters.pieces.observe(len(batch))
 
     def _sync_if(self, lasting: bool) -> None:  # noqa: FBT001 (private)
         """Wait for the disk at the next commit, or leave that to a later one: a sync covers all before it."""
@@ -164,23 +215,18 @@ class GroupWriter:
             self._db.conn.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
             self._lasting = lasting
 
-    def _piece(self, work: Work[Any]) -> tuple[Any, BaseException | None]:
+    def _run(self, piece: _Piece) -> None:
+        connection = self._db.conn
+        piece.failure = None
+        connection.execute("SAVEPOINT piece")
         try:
-            with self._db.atomic():
-                return work(self._db), None
+            piece.result = piece.work(self._db)
         except sqlite3.OperationalError:
             raise  # the disk, not the work: the whole batch is taken back
-        except sqlite3.Error as error:
-            return None, unusable(error)
-        except UploaderError as error:
-            return None, error
-        except Exception as error:  # noqa: BLE001 (handed to the thread that asked; the writer lives on)
-            return None, error
-
-    @staticmethod
-    def _fail(batch: list[_Piece], error: LedgerError) -> None:
-        for _, future, _ in batch:
-            future.set_exception(error)
+        except Exception as error:  # noqa: BLE001 (handed to the thread that asked; the others go on)
+            connection.execute("ROLLBACK TO piece")
+            piece.failure = unusable(error) if isinstance(error, sqlite3.Error) else error
+        connection.execute("RELEASE piece")
 
     def keep_reserve(self) -> None:
         """Set bytes of the disk aside again, once there is room."""
@@ -201,3 +247,10 @@ class GroupWriter:
         except OSError:
             return False
         return True
+
+
+def _settle(batch: list[_Piece], failure: LedgerError | None) -> None:
+    """Say what came of a batch: done, or none of it happened."""
+    for piece in batch:
+        piece.failure = failure or piece.failure
+        piece.is_done = True

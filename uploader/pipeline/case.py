@@ -62,7 +62,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """One window as read, and our own acceptances that may belong in it."""
+    """One window as read, and our own acceptances that may belong in it and were not shown."""
 
     reading: Reading
     known: tuple[Known, ...]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from uploader.errors import RecordingFault, RowMoved
 from uploader.ledger.changes import reason_of
 from uploader.ledger.identity import Contents, Identity
 from uploader.ledger.ledger import Ledger
+from uploader.ledger.onward import Advance, Onward
 from uploader.ledger.rows import RecordingRow, to_ms
 from uploader.pipeline.places import Place
 from uploader.pipeline.spec import SourceSpec
@@ -37,6 +39,14 @@ _IMPORT_LOOKS = 3
 _STILL_CHANGING = "the file was still changing: `retry` once it rests"
 
 
+GoingOn = Callable[[RecordingRow], Onward | None]
+"""Given a recording as it will be once it is ready, says what is to follow in the same transaction."""
+
+
+def _stay(row: RecordingRow) -> None:
+    """Let nothing follow."""
+
+
 class Intake:
     """Takes discovered rows as far as they can go now."""
 
@@ -44,17 +54,18 @@ class Intake:
         self._ledger = ledger
         self._clock = clock
 
-    def step(self, row: RecordingRow, spec: SourceSpec, place: Place) -> RecordingRow | None:
+    def step(self, row: RecordingRow, spec: SourceSpec, place: Place, *, onward: GoingOn = _stay) -> Advance | None:
         """Judge one claimed row; return it when it is ready and still ours, else None (it was released).
 
-        Raises RowMoved, and what the place raises.
+        `onward` is asked, once it is understood, how far it may go at once if it proves to be new.
+        Raises RowMoved, and what the place and `onward` raise.
         """
         try:
             stamp = place.stamp(row.location)
             if stamp is None:
                 self._vanished(row, spec)
             elif self._rests(row, spec, stamp):
-                return self._judge(row, spec, place, understand(place, row.location, spec))
+                return self._judge(row, spec, place, understand(place, row.location, spec), onward)
         except RecordingFault as fault:
             self._quarantine(row, Reason(fault.code), str(fault))
         return None
@@ -96,7 +107,9 @@ class Intake:
         since = {} if known else {"stamped_at": now, "reason_code": Reason.FILE_VANISHED.value, "reason": _GONE}
         self._ledger.recordings.release(row, due_at=now + _LOOK_AGAIN_MS, **since)
 
-    def _judge(self, row: RecordingRow, spec: SourceSpec, place: Place, found: Understanding) -> RecordingRow | None:
+    def _judge(
+        self, row: RecordingRow, spec: SourceSpec, place: Place, found: Understanding, onward: GoingOn
+    ) -> Advance | None:
         if found.waits and not spec.is_import and self._waits_on(row, spec, found.waits):
             return None
         is_fresh = found.sidecar_mtime_ns and (spec.is_import or not found.fault)
@@ -113,7 +126,7 @@ class Intake:
         if content is None:
             self._ledger.recordings.release(row, due_at=self._now() + _SHORTEST_WAIT_MS)
             return None
-        return self._make_ready(row, spec, place, found, content)
+        return self._make_ready(row, spec, place, found, content, onward)
 
     def _waits_on(self, row: RecordingRow, spec: SourceSpec, waits: Reason) -> bool:
         until = row.stamped_at + int(spec.sidecar_wait_seconds * 1000)
@@ -139,7 +152,8 @@ class Intake:
         place: Place,
         found: Understanding,
         content: tuple[str, bytes | None],
-    ) -> RecordingRow | None:
+        onward: GoingOn,
+    ) -> Advance | None:
         mapped, media = found.mapped, found.media
         if mapped is None or mapped.particulars is None or media is None:
             raise RuntimeError("an understanding without a fault has particulars and media")
@@ -155,13 +169,15 @@ class Intake:
             media=media_to_json(media),
             sidecar=found.sidecar,
         )
-        after = self._ledger.recordings.make_ready(row, known, contents, at=self._now())
-        log.info("recording.understood", id=row.id, source=row.source, state=after.state.value)
-        if after.state is State.READY:
-            return after
-        if after.state is State.DUPLICATE:
-            self._relieve(after, place)
-        return None
+        following = onward(replace(row, body=contents.body, media=contents.media))
+        if following is None:
+            after = Advance(row=self._ledger.recordings.make_ready(row, known, contents, at=self._now()))
+        else:
+            after = self._ledger.recordings.advance(row, known, contents, onward=following, at=self._now())
+        log.info("recording.understood", id=row.id, source=row.source, state=after.row.state.value)
+        if after.row.state is State.DUPLICATE:
+            self._relieve(after.row, place)
+        return after if after.row.claimed is not None else None
 
     def _relieve(self, duplicate: RecordingRow, place: Place) -> None:
         """When the recording that this one repeats waits for a file that is gone, it goes on with this file.
@@ -211,7 +227,8 @@ def _stamped(stamp: Stamp, now: int) -> dict[str, int]:
 
 def media_to_json(media: MediaFacts) -> str:
     """Return the facts as the ledger keeps them."""
-    return json.dumps({k: v for k, v in asdict(media).items() if v is not None}, separators=(",", ":"))
+    known = {f.name: getattr(media, f.name) for f in fields(media)}
+    return json.dumps({k: v for k, v in known.items() if v is not None}, separators=(",", ":"))
 
 
 def media_from_json(document: str) -> MediaFacts:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -33,6 +34,7 @@ from uploader.errors import UploaderError
 from uploader.ledger.attempts import OpenAttempt
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import AttemptRow, RecordingRow, from_ms, to_ms
+from uploader.pipeline.meters import LineMeters
 from uploader.platform.clock import Clock
 from uploader.zoom.client import ZoomClient
 
@@ -79,12 +81,14 @@ class Listing:
         governor: ReadGovernor,
         clock: Clock,
         stop: threading.Event,
+        meters: LineMeters | None = None,
     ) -> None:
         self._ledger = ledger
         self._client = client
         self._governor = governor
         self._clock = clock
         self._stop = stop
+        self._meters = meters or LineMeters()
         self._learned = self._load()
 
     @property
@@ -110,31 +114,30 @@ class Listing:
             self._governor.saw_read(None)
             self._ledger.books.note_seen((one.interaction_id for one in page.interactions), at=to_ms(self._clock.now()))
             survey = survey.fed(page)
+        self._meters.walked(complete=survey.complete)
         reading = Reading(survey=survey, began_at=began_at)
         if survey.complete:
             self._learn(reading)
         return reading
 
-    def known_in(self, reading: Reading) -> list[Known]:
-        """Return our own definite acceptances that may belong in a window, for the proof."""
+    def unshown_in(self, reading: Reading) -> list[Known]:
+        """Return our own definite acceptances that may belong in a window and were not shown, for the proof."""
+        window, shown = reading.survey.window, reading.walked.ids
         return [
-            known_of(owner, now=reading.began_at)
-            for owner in self._ledger.attempts.in_window(
-                start=to_ms(reading.survey.window.start), end=to_ms(reading.survey.window.end)
-            )
-            if owner.attempt.outcome == "accepted"
+            known_of(made, now=reading.began_at)
+            for made in self._ledger.attempts.in_window(start=to_ms(window.start), end=to_ms(window.end))
+            if made.outcome == "accepted" and made.interaction_id not in shown
         ]
 
     def _learn(self, reading: Reading) -> None:
         window, before = reading.survey.window, self._learned
         listed = {one.interaction_id: one for one in reading.survey.listed}
-        owners = self._ledger.attempts.owners(listed)
         shown: list[int] = []
         learned = before
-        for interaction_id, owner in owners.items():
+        for interaction_id, owner in self._owners(list(listed)):
             if owner.attempt.outcome != "accepted":
                 continue
-            times = known_of(owner, now=reading.began_at)
+            times = known_of(owner.attempt, now=reading.began_at)
             axis = axis_shown(window=window, start=times.start, created=times.created)
             is_first = owner.attempt.listed_at is None
             if axis is not None and (is_first or not learned.proven(axis)):
@@ -145,21 +148,24 @@ class Listing:
                 sent = particulars_of(owner.recording, owner.attempt)
                 learned = _with_echo(learned, sent, listed[interaction_id])
         lacked = [
-            owner.attempt.n
-            for owner in self._ledger.attempts.in_window(start=to_ms(window.start), end=to_ms(window.end))
-            if owner.attempt.listed_at is None
-            and owner.attempt.interaction_id not in listed
-            and self._should_show(owner, window, learned, now=reading.began_at)
+            made.n
+            for made in self._ledger.attempts.in_window(start=to_ms(window.start), end=to_ms(window.end), unlisted=True)
+            if made.interaction_id not in listed and self._should_show(made, window, learned, now=reading.began_at)
         ]
         self._ledger.attempts.note_walk(listed=shown, lacked=lacked, at=reading.began_at)
         if learned != before:
             self._learned = learned
             self._ledger.books.set_notes({_LEARNED: json.dumps(learned.to_json())})
 
+    def _owners(self, ids: list[str]) -> Iterator[tuple[str, OpenAttempt]]:
+        """Give which of these interactions are ours, a page of them in memory at a time."""
+        for start in range(0, len(ids), PAGE_SIZE):
+            yield from self._ledger.attempts.owners(ids[start : start + PAGE_SIZE]).items()
+
     @staticmethod
-    def _should_show(owner: OpenAttempt, window: Window, learned: Learned, *, now: int) -> bool:
-        times = known_of(owner, now=now)
-        if owner.attempt.outcome != "accepted" or (owner.attempt.ended_at or now) >= now:
+    def _should_show(attempt: AttemptRow, window: Window, learned: Learned, *, now: int) -> bool:
+        times = known_of(attempt, now=now)
+        if attempt.outcome != "accepted" or (attempt.ended_at or now) >= now:
             return False
         joint = axis_shown(window=window, start=times.start, created=times.created) is Axis.JOINT
         return joint or belongs(learned, window=window, start=times.start, created=times.created)
@@ -185,9 +191,8 @@ def _lag(attempt: AttemptRow) -> float:
     return lag_seconds(accepted_at_seconds=accepted, last_lacking_at_seconds=lacking)
 
 
-def known_of(owner: OpenAttempt, *, now: int) -> Known:
+def known_of(attempt: AttemptRow, *, now: int) -> Known:
     """Return one of our interactions as the proof needs it."""
-    attempt = owner.attempt
     answered = attempt.ended_at or attempt.started_at
     return Known(
         interaction_id=str(attempt.interaction_id),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from bisect import bisect_left
@@ -24,7 +25,9 @@ from uploader.sources.s3.listing import stamp_of as stamp_of_object
 MAX_SIBLINGS = 200
 """More files of one stem than this are not looked at for pairing."""
 
-_KEPT_FOLDERS = 4
+_KEPT_FOLDERS, _KEPT_NAMES = 4, 200_000
+"""Folders whose names are kept, and names in all of them together (15 MiB); of a larger one, it alone."""
+_OUT_OF_MEANS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 Siblings = Callable[[bytes, bytes], Sequence[bytes]]
 """Given a folder and a prefix, the names in that folder that begin with it."""
@@ -93,6 +96,8 @@ class FolderPlace:
         except OSError as error:
             if is_gone(error):
                 raise RecordingFault(REASONS[Reason.SIDECAR_MISSING][0], code=Reason.SIDECAR_MISSING) from error
+            if error.errno in _OUT_OF_MEANS:
+                raise _unreadable(error) from error
             raise RecordingFault("the sidecar cannot be read", code=Reason.SIDECAR_UNREADABLE) from error
 
     @contextmanager
@@ -189,7 +194,10 @@ def as_source() -> Iterator[None]:
         raise SourceUnavailable(str(error), hint=error.hint) from error
 
 
-def _unreadable(error: OSError) -> RecordingFault:
+def _unreadable(error: OSError) -> RecordingFault | SourceUnavailable:
+    """Tell a file that cannot be read from a system that can open none just now."""
+    if error.errno in _OUT_OF_MEANS:
+        return SourceUnavailable(f"no file can be opened ({os.strerror(error.errno)})")
     code = Reason.FILE_UNREADABLE
     return RecordingFault(f"the file cannot be read ({os.strerror(error.errno or 0)})", code=code)
 
@@ -210,7 +218,8 @@ class FolderNames:
     Safe from any thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, most_names: int = _KEPT_NAMES) -> None:
+        self._most_names = most_names
         self._lock = threading.Lock()
         self._kept: dict[bytes, tuple[int, list[bytes]]] = {}
 
@@ -240,6 +249,9 @@ class FolderNames:
         except OSError as error:
             raise SourceUnavailable("the recording's folder cannot be listed", hint="check its rights") from error
         self._kept[folder] = kept
-        if len(self._kept) > _KEPT_FOLDERS:
+        while len(self._kept) > 1 and (len(self._kept) > _KEPT_FOLDERS or self._count() > self._most_names):
             del self._kept[next(iter(self._kept))]
         return kept[1]
+
+    def _count(self) -> int:
+        return sum(len(names) for _, names in self._kept.values())

@@ -102,14 +102,15 @@ class Reconciler:
 
     def _read(self, window: Window) -> Pass:
         reading = self._listing.read(window)
-        return Pass(reading=reading, known=tuple(self._listing.known_in(reading)))
+        return Pass(reading=reading, known=tuple(self._listing.unshown_in(reading)))
 
     def _cases(self) -> list[Case]:
         found: dict[int, list[OpenAttempt]] = {}
-        monotonic = self._clock.monotonic()
+        before, monotonic = self._known_since, self._clock.monotonic()
+        self._known_since = {}
         for one in self._ledger.attempts.open_attempts():
             found.setdefault(one.recording.n, []).append(one)
-            self._known_since.setdefault(one.attempt.n, monotonic)
+            self._known_since[one.attempt.n] = before.get(one.attempt.n, monotonic)
         return [
             Case(
                 row=group[0].recording,
@@ -187,7 +188,7 @@ class Reconciler:
             first=shown[0],
             second=shown[1],
             first_seen={id_: from_ms(at) for id_, at in seen.items()},
-            claimed=self._ledger.attempts.owners(ids).keys(),
+            claimed=self._ledger.attempts.own_ids(ids),
             rivals=_opens_of(case, cases),
             complete=bool(first) and all(r.survey.complete for r in (*first, *second)),
             proof=False,

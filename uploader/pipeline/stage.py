@@ -23,6 +23,9 @@ from uploader.staging.s3 import S3Stager, StagedObject
 class Stager(Protocol):
     """Makes recordings fetchable. Raises RecordingFault, StoreUnavailable, ServiceRefusal."""
 
+    is_instant: bool
+    """Whether staging needs nothing from outside, so that it cannot fail."""
+
     def stage(self, row: RecordingRow) -> str:
         """Bring the recording to where it can be fetched; return what `url` needs, as JSON."""
 
@@ -38,6 +41,8 @@ class Stager(Protocol):
 
 class BuiltinStager:
     """This program serves the file itself; revoking is done per attempt in the ledger."""
+
+    is_instant = True
 
     def __init__(self, signer: UrlSigner, *, lifetime_seconds: int) -> None:
         self._signer = signer
@@ -62,6 +67,8 @@ class BuiltinStager:
 
 class BucketStager:
     """Local files are copied to a bucket under their content's hash."""
+
+    is_instant = False
 
     def __init__(self, stager: S3Stager, *, lifetime_seconds: int) -> None:
         self._stager = stager
@@ -99,6 +106,8 @@ class BucketStager:
 
 class InPlaceStager:
     """Objects of an S3 source are signed where they lie."""
+
+    is_instant = True
 
     def __init__(self, bucket: Bucket, place: BucketPlace, *, lifetime_seconds: int) -> None:
         self._bucket = bucket

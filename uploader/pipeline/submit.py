@@ -8,7 +8,7 @@ is written to its attempt first.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import random
 from typing import Protocol
 
@@ -17,6 +17,7 @@ import structlog
 from uploader.domain.gates import Why
 from uploader.domain.lifecycle import Event
 from uploader.domain.outcome import Cause, Kind, Outcome
+from uploader.domain.rate import Turn
 from uploader.domain.reasons import Reason
 from uploader.domain.retry import RetryPolicy, next_delay
 from uploader.errors import RecordingFault
@@ -24,10 +25,11 @@ from uploader.ledger.changes import reason_of
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import AttemptRow, RecordingRow, to_ms
 from uploader.ledger.settlement import Obstacle, Refusal
+from uploader.pipeline.meters import LineMeters
 from uploader.pipeline.places import Place
 from uploader.pipeline.stage import Stager
 from uploader.platform.clock import Clock
-from uploader.zoom.auth import TokenKeeper
+from uploader.zoom.auth import Token, TokenKeeper
 from uploader.zoom.client import ZoomClient
 
 log = structlog.get_logger()
@@ -50,6 +52,18 @@ class Learner(Protocol):
     def saw_submission(self, outcome: Outcome, recording_n: int, *, is_probe: bool) -> Why | None:
         """Learn from an outcome; return why the submit gate closed, if it did."""
 
+    def take_turn(self) -> Turn:
+        """Take a turn and wait for it. Raises NotYet when it is too far off."""
+
+    def give_back(self, turn: Turn) -> None:
+        """Say that nothing is sent in a turn."""
+
+    def submission_starts(self, turn: Turn) -> None:
+        """Say that the request of a turn is about to be written."""
+
+    def submission_ended(self, turn: Turn) -> None:
+        """Say that the request of a turn was answered, or has failed."""
+
     def day(self) -> str:
         """Return the UTC day that a submission counts for."""
 
@@ -66,6 +80,15 @@ class Sending:
     poll_seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """What a request needs beside its recording; got before its intent is written."""
+
+    token: Token = field(repr=False)
+    url: str = field(repr=False)
+    turn: Turn
+
+
 class Submission:
     """Sends staged rows."""
 
@@ -78,6 +101,7 @@ class Submission:
         governor: Learner,
         clock: Clock,
         sending: Sending,
+        meters: LineMeters | None = None,
     ) -> None:
         self._ledger = ledger
         self._client = client
@@ -85,6 +109,7 @@ class Submission:
         self._governor = governor
         self._clock = clock
         self._sending = sending
+        self._meters = meters or LineMeters()
 
     def step(self, row: RecordingRow, place: Place, stager: Stager, *, is_probe: bool = False) -> RecordingRow | None:
         """Send one claimed, staged row. Returns it when it must be staged anew, else None.
@@ -97,26 +122,52 @@ class Submission:
             return None
         if stager.needs_renewal(row):
             return self._unstage(row, stager)
+        departure = self.departure(row, stager)
+        if row.attempts:
+            self._ledger.attempts.revoke(row.n, at=self._now())
+        begun = self._ledger.attempts.begin(row, at=self._now(), day=self._governor.day())
+        if isinstance(begun, Obstacle):
+            self._governor.give_back(departure.turn)
+            self.wait(row, begun)
+        else:
+            self.send(*begun, departure, is_probe=is_probe)
+        return None
+
+    def is_first(self, row: RecordingRow) -> bool:
+        """Say whether nothing is to be looked up, revoked or renewed before `row` is sent."""
+        return not row.attempts and self._ledger.doubt == (None, None)
+
+    def departure(self, row: RecordingRow, stager: Stager) -> Departure:
+        """Get what the request needs, its turn last.
+
+        Raises ServiceRefusal, TokenUnavailable, RateLimited (NotYet for the turn), and what the stager does.
+        """
         token = self._tokens.token()
         url = stager.url(row, attempt=row.attempts + 1)
         self._ledger.remember_account(account_id=self._sending.account_id, api_url=self._sending.api_url)
-        if row.attempts:
-            self._ledger.attempts.revoke(row.n, at=self._now())
-        begun = self._ledger.attempts.begin(row, at=self._now(), day=self._governor.day(), staged_key=_staged_key(row))
-        if isinstance(begun, Obstacle):
-            self._wait(row, begun)
-            return None
-        attempt, row = begun
+        # Last: whatever took its time before, what follows is the commit of the intent and the request.
+        return Departure(token=token, url=url, turn=self._governor.take_turn())
+
+    def send(self, attempt: AttemptRow, row: RecordingRow, departure: Departure, *, is_probe: bool) -> None:
+        """Make the request whose intent was just written, and write its outcome."""
+        self._governor.submission_starts(departure.turn)
         outcome = self._client.submit(
             json.loads(row.body or "{}"),
-            download_url=url,
-            token=token,
+            download_url=departure.url,
+            token=departure.token,
             idempotency_key=f"{row.id}-{row.copy}" if self._sending.idempotency_key else None,
         )
+        self._governor.submission_ended(departure.turn)
         if outcome.cause in _ANOTHER_TOKEN:
-            self._tokens.reject(token)
+            self._tokens.reject(departure.token)
         self._settle(attempt, row, outcome, is_probe=is_probe)
-        return None
+
+    def wait(self, row: RecordingRow, obstacle: Obstacle) -> None:
+        """Let a row that may not be sent just now wait for what stands in its way."""
+        if obstacle is Obstacle.TWIN:
+            why = reason_of(Reason.TWIN)
+            self._ledger.recordings.release(row, due_at=self._now() + TWIN_WAIT_MS, **why)
+            log.info("recording.waits_for_twin", id=row.id)
 
     def _now(self) -> int:
         return to_ms(self._clock.now())
@@ -157,12 +208,6 @@ class Submission:
             row, Event.UNSTAGED, at=self._now(), claimed=row.claimed, detail="older URLs were revoked"
         )
 
-    def _wait(self, row: RecordingRow, obstacle: Obstacle) -> None:
-        if obstacle is Obstacle.TWIN:
-            why = reason_of(Reason.TWIN)
-            self._ledger.recordings.release(row, due_at=self._now() + TWIN_WAIT_MS, **why)
-            log.info("recording.waits_for_twin", id=row.id)
-
     def _settle(self, attempt: AttemptRow, row: RecordingRow, outcome: Outcome, *, is_probe: bool) -> None:
         closed = self._governor.saw_submission(outcome, row.n, is_probe=is_probe)
         after = self._ledger.attempts.finish(
@@ -172,6 +217,7 @@ class Submission:
             refusal=self._refusal(row, outcome),
             track_at=self._now() + int(self._sending.poll_seconds * 1000),
         )
+        self._meters.attempted(outcome, row, at=self._now())
         level = log.info if outcome.kind is Kind.ACCEPTED else log.warning
         level(
             "recording.sent",
@@ -203,8 +249,3 @@ class Submission:
         """Five equal refusals in a row are the account's fault: none of them counts as a recording's."""
         count = self._ledger.recordings.forgive_refusals(at=self._now())
         log.warning("recording.refusals_taken_back", id=row.id, count=count)
-
-
-def _staged_key(row: RecordingRow) -> str | None:
-    key = json.loads(row.staged or "{}").get("key")
-    return str(key) if key else None

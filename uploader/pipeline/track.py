@@ -18,6 +18,7 @@ from uploader.errors import RowMoved, UploaderError
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import RecordingRow, from_ms, to_ms
 from uploader.pipeline.listing import Listing, ReadGovernor, Stopped
+from uploader.pipeline.meters import LineMeters
 from uploader.platform.clock import Clock
 from uploader.zoom.client import ZoomClient
 
@@ -55,6 +56,7 @@ class Tracker:
         stop: Stop,
         poll_seconds: float,
         on_analyzed: Callable[[RecordingRow], None],
+        meters: LineMeters | None = None,
     ) -> None:
         self._ledger = ledger
         self._listing = listing
@@ -64,6 +66,7 @@ class Tracker:
         self._stop = stop
         self._poll_ms = max(100, int(poll_seconds * 1000))
         self._on_analyzed = on_analyzed
+        self._meters = meters or LineMeters()
 
     def run_once(self) -> int:
         """Follow what is due; return how many analyses were seen. Raises what the client raises."""
@@ -126,6 +129,7 @@ class Tracker:
             )
         except RowMoved:
             return 0
+        self._meters.successes.put("analysis", now / 1000)
         log.info("recording.analyzed", id=row.id, source=row.source, evidence=evidence)
         self._on_analyzed(row)
         return 1

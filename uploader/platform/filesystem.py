@@ -18,6 +18,9 @@ NETWORK_TYPES = frozenset(
 )  # fmt: skip
 """File systems on which other hosts write without an event here, and locks cannot be relied on."""
 
+LEAST_FILES = 16
+"""With room for fewer files than this a disk is as good as full."""
+
 _CHUNK_BYTES = 1024 * 1024
 
 
@@ -52,6 +55,18 @@ def free_bytes(path: str | os.PathLike[str]) -> int:
     return stat.f_bavail * stat.f_frsize
 
 
+def free_files(path: str | os.PathLike[str]) -> int | None:
+    """Return how many files can still be made beside `path`; None where inodes are made as they are needed."""
+    stat = os.statvfs(path)
+    return stat.f_favail if stat.f_files else None
+
+
+def has_room(path: str | os.PathLike[str], *, least_bytes: int) -> bool:
+    """Say whether so many bytes and a few files more have room beside `path`."""
+    files = free_files(path)
+    return free_bytes(path) >= least_bytes and (files is None or files >= LEAST_FILES)
+
+
 def open_private(path: str | os.PathLike[str], *, truncate: bool = False) -> int:
     """Open a file to write it, made if need be: its owner's alone, and the folder's owner's if root runs this.
 
@@ -79,7 +94,7 @@ def sha256_of(path: bytes, *, expected: Stamp) -> bytes | None:
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (names are bytes)
         if stamp_of(os.fstat(file.fileno())) != expected:
             return None
-        buffer = memoryview(bytearray(_CHUNK_BYTES))
+        buffer = memoryview(bytearray(min(_CHUNK_BYTES, expected.size_bytes + 1)))
         while count := file.readinto(buffer):
             digest.update(buffer[:count])
         if stamp_of(os.fstat(file.fileno())) != expected:
@@ -101,3 +116,17 @@ def _without_blocking(path: str, flags: int) -> int:
 def is_gone(error: OSError) -> bool:
     """Say whether `error` means that the file is not there (rather than out of reach)."""
     return error.errno in {errno.ENOENT, errno.ENOTDIR}
+
+
+def real_path(path: bytes) -> bytes:
+    """Return `path` with every link in it resolved, by the system in one go where it can."""
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return os.path.realpath(path)
+    try:
+        return os.readlink(b"/proc/self/fd/%d" % descriptor)  # noqa: PTH115 (names are bytes)
+    except OSError:
+        return os.path.realpath(path)
+    finally:
+        os.close(descriptor)

@@ -3,7 +3,8 @@
 Callers log only safe fields (promise 4); what slips through is masked here: numbers, addresses,
 tokens, what is behind the host of a URL, paths, and every exception message that is not our own.
 Names of people cannot be told from other words, so nothing here makes logging them safe.
-Knows nothing of recordings or settings.
+Knows nothing of recordings or settings. What hides and describes is needed where nothing is logged too:
+there structlog, which takes long to load, is not.
 """
 
 from __future__ import annotations
@@ -21,12 +22,10 @@ from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import Any, TextIO
 
-import structlog
-
 MASK = "***"
 _LIBRARIES = (
     "asyncio", "boto3", "botocore", "httpcore", "httpx", "s3transfer", "starlette",
-    "urllib3", "uvicorn", "uvicorn.access", "uvicorn.error", "watchdog",
+    "urllib3", "uvicorn", "uvicorn.access", "uvicorn.error",
 )  # fmt: skip
 _LONGEST_TEXT = 4_000
 _DEEPEST = 6
@@ -68,6 +67,8 @@ def configure(*, level: str, format: str, stream: TextIO | None = None, color: b
     warning on. `format` is text, json or auto: text on a terminal, JSON elsewhere. May be called
     again; the last call holds.
     """
+    import structlog
+
     target = stream if stream is not None else sys.stderr
     threshold = getattr(logging, level.upper())
     text = format == "text" or (format == "auto" and target.isatty())
@@ -102,11 +103,15 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
+    import structlog
+
     log = structlog.get_logger()
     log.warning("library.warned", kind=category.__name__, module=PurePath(filename).name, line=lineno)
 
 
 def _show_thread_death(died: threading.ExceptHookArgs) -> None:
+    import structlog
+
     trace = render_traceback(died.exc_value) if died.exc_value is not None else died.exc_type.__name__
     structlog.get_logger().error("library.thread_died", trace=trace)
 
@@ -168,6 +173,8 @@ def _frames(error: BaseException) -> list[str]:
 
 
 def _formatter(*, text: bool, color: bool) -> logging.Formatter:
+    import structlog
+
     renderer: Any = (
         structlog.dev.ConsoleRenderer(colors=color, sort_keys=False, pad_event_to=0)
         if text

@@ -68,6 +68,7 @@ class Api:
                 Route("/v2/qm/interactions/{interaction_id}", self._detail, methods=["GET"]),
                 Route("/sandbox/books", self._books, methods=["GET"]),
                 Route("/sandbox/faults", self._change_faults, methods=["POST"]),
+                Route("/sandbox/secret", self._change_secret, methods=["POST"]),
             ],
             exception_handlers={HTTPException: self._unknown},
         )
@@ -171,6 +172,7 @@ class Api:
         if not _is_local(request):
             return _response(answers.unknown_endpoint())
         document = self._parts.books.document(self._parts.now())
+        document["counters"]["rate_limited"] = dict(self._parts.limits.refused)
         faults = {"seed": self._parts.faults.seed, "faults_in_force": self._parts.faults.in_force()}
         return _response(Answer(status=200, body=document | faults))
 
@@ -186,6 +188,19 @@ class Api:
         except (ValueError, TypeError, AttributeError, RecursionError):
             return _response(Answer(status=400, body={"error": "send {fault: probability} as JSON"}))
         return _response(Answer(status=200, body=self._parts.faults.in_force()))
+
+    async def _change_secret(self, request: Request) -> Response:
+        """Rotate the app's secret to the one of the JSON object: tokens issued so far are good no more."""
+        if not _is_local(request):
+            return _response(answers.unknown_endpoint())
+        try:
+            secret = json.loads(await _read(request))["client_secret"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            secret = None
+        if not isinstance(secret, str) or not secret:
+            return _response(Answer(status=400, body={"error": 'send {"client_secret": "…"} as JSON'}))
+        self._parts.tokens.rotate(secret)
+        return _response(Answer(status=200, body={}))
 
     async def _unknown(self, _request: Request, _exc: Exception) -> Response:
         return _response(answers.unknown_endpoint())

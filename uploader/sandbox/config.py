@@ -63,6 +63,13 @@ class DateAxis(StrEnum):
     CREATED_AT = "created_at"
 
 
+class RateWindow(StrEnum):
+    """Which second the limit a second counts by; the service does not say."""
+
+    CALENDAR = "calendar"
+    SLIDING = "sliding"
+
+
 def check_faults(probabilities: Mapping[str, float]) -> dict[Fault, float]:
     """Return the faults by name.
 
@@ -128,6 +135,7 @@ class SandboxConfig:
     fetch_retry_delay_seconds: float = 1
     analyze_delay_seconds: float = 1
     rate_limit_per_second: int = 0
+    rate_window: RateWindow = RateWindow.CALENDAR
     daily_limit: int = 0
     faults: FaultAim = NO_FAULTS
     slow_seconds: float = 2

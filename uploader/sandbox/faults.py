@@ -25,7 +25,7 @@ class Strike:
     def instead(self) -> Answer | None:
         """Return the answer that is given without doing what was asked, or None."""
         if self.fault is Fault.TOO_MANY:
-            return limits.too_fast(1, 1)
+            return limits.too_fast(limits.MEDIUM_PER_SECOND, 1)
         if self.fault is Fault.EXPIRED_TOKEN:
             return answers.invalid_token()
         if self.fault is Fault.SERVER_ERROR and not self.acts:

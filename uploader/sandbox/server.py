@@ -141,7 +141,9 @@ class Sandbox:
         config, now = self._config, self._now
         books = self._open_books()
         self._books = books
-        limits = RateLimits(per_second=config.rate_limit_per_second, per_day=config.daily_limit, now=now)
+        limits = RateLimits(
+            per_second=config.rate_limit_per_second, per_day=config.daily_limit, now=now, window=config.rate_window
+        )
         today = now()
         limits.resume(today, sum(times.show(i.accepted_at)[:10] == times.show(today)[:10] for i in books.all()))
         policy = FetchPolicy(

@@ -11,6 +11,7 @@ import binascii
 import hmac
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from uploader.sandbox import answers
@@ -58,6 +59,11 @@ class Tokens:
                 "api_url": self._api_url,
             },
         )
+
+    def rotate(self, client_secret: str) -> None:
+        """Let only this secret be good from now on, and no token that was issued before."""
+        self._credentials = replace(self._credentials, client_secret=client_secret)
+        self._expiry.clear()
 
     def check(self, authorization: str) -> None:
         """Raise Refused unless this is `Bearer` with a living token."""

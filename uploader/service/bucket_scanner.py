@@ -6,9 +6,8 @@ from collections import defaultdict
 from typing import Any
 
 from uploader.domain.pairing import is_sidecar_name, stem_prefix
-from uploader.domain.recording import Stamp
 from uploader.ledger.discovery import Seen
-from uploader.service.scanner import Scanner, added
+from uploader.service.scanner import Scanner
 from uploader.sources.s3.listing import ListingPage, S3Lister, SeenObject
 
 
@@ -36,7 +35,7 @@ class BucketScanner(Scanner):
         """List one round, or the rest of one."""
         total = Seen()
         for page in self._lister.scan(self._source.cursor):
-            total = added(total, self._page(page))
+            total = total.plus(self._page(page))
             self._ledger.discovery.update_source(self._source.n, cursor=page.cursor)
             if self._stop.is_set():
                 break
@@ -47,17 +46,17 @@ class BucketScanner(Scanner):
         by_directory: dict[bytes, dict[bytes, SeenObject]] = defaultdict(dict)
         for one in page.objects:
             directory, _, name = one.location.encode("utf-8", "surrogateescape").rpartition(b"/")
-            if not self._rules.is_ignored(name):
-                by_directory[directory][name] = one
+            by_directory[directory][name] = one
         total = Seen()
         for directory, objects in by_directory.items():
-            known: dict[bytes, Stamp] = {}
-            for name in objects:
-                prefix = stem_prefix(name, is_recording=self._rules.is_recording)
-                known |= self._ledger.discovery.entries_with_prefix(self._source.n, directory, prefix)
-            found = {name: one.stamp for name, one in objects.items()}
+            folder = self.below_root(directory)
+            is_relevant, is_recording = self._rules.relevance(folder), self._rules.recognition(folder)
+            found = {name: one.stamp for name, one in objects.items() if is_relevant(name)}
+            prefixes = sorted({stem_prefix(name, is_recording=is_recording) for name in found})
+            row = self._ledger.scan_cache.directory(self._source.n, directory)
+            known = {} if row is None else self._ledger.scan_cache.with_prefixes(row.n, prefixes)
             etags = {name: one.etag for name, one in objects.items()}
-            total = added(total, self._record(directory, found, frozenset(), known, etags))
+            total = total.plus(self._record(directory, found, frozenset(), known, etags))
         return total
 
     def below_root(self, directory: bytes) -> bytes:

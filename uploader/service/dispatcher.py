@@ -1,20 +1,23 @@
 """The dispatcher claims what is due, a batch at a time, and feeds the workers; all waiting is its own.
 
-Nothing is queued in memory beyond what the workers can hold: the ledger is the only queue.
+Nothing is queued in memory beyond one small batch, of which live recordings go first: the ledger is the only queue.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import structlog
 
 from uploader.domain.recording import State
 from uploader.errors import RowMoved
 from uploader.ledger.ledger import Ledger
-from uploader.ledger.recordings import BACK_FILL
+from uploader.ledger.recordings import BACK_FILL, LIVE
 from uploader.ledger.rows import RecordingRow, to_ms
 from uploader.platform.clock import Clock
 from uploader.service.line import Admission, Line
@@ -28,8 +31,18 @@ STAGED_AHEAD = 500
 LONGEST_WAIT_SECONDS = 0.5
 """How late a command beside the daemon may be heard at most."""
 SHORTEST_WAIT_SECONDS = 0.002
+AHEAD = 2
+"""So many rows a worker are claimed ahead, so that one claim serves many."""
 
-Parcel = tuple[RecordingRow, Admission | None]
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class _Parcel:
+    """A row on its way to a worker, in the order in which they are begun. Without a row it tells one to end."""
+
+    lane: int
+    number: int
+    row: RecordingRow | None = field(default=None, compare=False)
+    admission: Admission | None = field(default=None, compare=False)
 
 
 class Dispatcher:
@@ -53,11 +66,15 @@ class Dispatcher:
         self._on_wake = on_wake
         self._import_n = import_n
         self._bell = threading.Event()
-        self._parcels: queue.Queue[Parcel | None] = queue.Queue(maxsize=workers)
+        self._parcels: queue.PriorityQueue[_Parcel] = queue.PriorityQueue()
+        self._numbers = itertools.count()
         self._workers = workers
+        self._hands = (1 + AHEAD) * workers
         self._busy = 0
+        self._admitted = 0
         self._busy_lock = threading.Lock()
         self._wake_seen = -1
+        self._listens_at = -math.inf
         self._is_ahead = False
         self.is_paused = False
         self.disk_is_full = False
@@ -94,17 +111,20 @@ class Dispatcher:
 
     def work(self) -> None:
         """Be a worker: carry what is fed until told to end."""
-        while (parcel := self._parcels.get()) is not None:
-            row, admission = parcel
+        while (parcel := self._parcels.get()).row is not None:
             try:
-                self._line.carry(row, admission=admission)
+                self._line.carry(parcel.row, admission=parcel.admission)
             finally:
-                with self._busy_lock:
-                    self._busy -= 1
-                self._bell.set()
+                self._count_off(parcel)
+                if self._parcels.qsize() < self._workers:
+                    self._bell.set()
 
     def _listen(self) -> None:
         """Hear of what commands beside us have changed."""
+        now = self._clock.monotonic()
+        if now < self._listens_at:
+            return
+        self._listens_at = now + LONGEST_WAIT_SECONDS / 2
         wake = self._ledger.books.counter("wake")
         if wake != self._wake_seen:
             self._wake_seen = wake
@@ -112,83 +132,88 @@ class Dispatcher:
             self._on_wake()
 
     def _feed(self) -> float:
-        """Fill the workers' hands; return the seconds until there may be more to do."""
+        """Give the workers what they can take; return the seconds until there may be more to do."""
         now = to_ms(self._clock.now())
-        room = self._workers - self.busy
-        if room > 0:
-            room -= self._feed_submissions(room, now)
-        if room > 0:
-            room -= self._feed_preparations(room, now)
-        return self._wait_seconds() if room > 0 else LONGEST_WAIT_SECONDS
+        self._feed_submissions(now)
+        if self._parcels.qsize() < self._workers:
+            self._feed_preparations(self._hands - self.busy, now)
+        return self._wait_seconds()
 
-    def _feed_submissions(self, room: int, now: int) -> int:
-        fed = 0
-        while fed < room:
-            due = self._ledger.recordings.next_due(SUBMIT, import_n=self._import_n)
+    def _feed_submissions(self, now: int) -> None:
+        without = self._line.kept_back
+        while self._admitted < self._workers:
+            due = self._ledger.recordings.next_due(SUBMIT, import_n=self._import_n, without=without)
             if due is None or due > now:
-                break
+                return
             admission = self._line.admits()
             if admission is None:
-                break
-            rows = self._ledger.recordings.claim(SUBMIT, limit=1, now=now, import_n=self._import_n)
+                return
+            rows = self._ledger.recordings.claim(SUBMIT, limit=1, now=now, import_n=self._import_n, without=without)
             if not rows:
                 self._line.give_back(admission)
-                break
+                return
             self._put(rows[0], admission)
-            fed += 1
-        return fed
 
-    def _feed_preparations(self, room: int, now: int) -> int:
+    def _feed_preparations(self, room: int, now: int) -> None:
         due = self._ledger.recordings.next_due(PREPARE, import_n=self._import_n)
         if due is None or due > now:
-            return 0
+            return
         self._is_ahead = ahead = self._ledger.recordings.is_back_fill_ahead(now=now, limit=STAGED_AHEAD)
         rows = self._ledger.recordings.claim(
             PREPARE, limit=room, now=now, import_n=self._import_n, without=(BACK_FILL,) if ahead else ()
         )
         for row in rows:
             self._put(row, None)
-        return len(rows)
 
     def _put(self, row: RecordingRow, admission: Admission | None) -> None:
         with self._busy_lock:
             self._busy += 1
-        self._parcels.put((row, admission))
+            self._admitted += admission is not None
+        lane = LIVE if admission else row.lane
+        self._parcels.put(_Parcel(lane=lane, number=next(self._numbers), row=row, admission=admission))
+
+    def _count_off(self, parcel: _Parcel) -> None:
+        with self._busy_lock:
+            self._busy -= 1
+            self._admitted -= parcel.admission is not None
 
     def _wait_seconds(self) -> float:
+        """Return when there may be more to do than now; a worker that is nearly done rings before."""
         now = to_ms(self._clock.now())
-        due = self._ledger.recordings.next_due(PREPARE, import_n=self._import_n)
         waits = [LONGEST_WAIT_SECONDS]
-        if due is not None:
-            # What is held back behind what is staged waits for a submission to end, which rings.
-            waits.append(max(LONGEST_WAIT_SECONDS if self._is_ahead else 0.0, (due - now) / 1000))
-        staged = self._ledger.recordings.next_due(SUBMIT, import_n=self._import_n)
-        if staged is not None:
-            waits.append(max(0, staged - now) / 1000 if staged > now else self._line.seconds_to_place())
+        if self._parcels.qsize() < self._workers:
+            due = self._ledger.recordings.next_due(PREPARE, import_n=self._import_n)
+            if due is not None:
+                # What is held back behind what is staged waits for a submission to end, which rings.
+                waits.append(max(LONGEST_WAIT_SECONDS if self._is_ahead else 0.0, (due - now) / 1000))
+        if self._admitted < self._workers:
+            staged = self._ledger.recordings.next_due(SUBMIT, import_n=self._import_n, without=self._line.kept_back)
+            if staged is not None:
+                waits.append(max(0, staged - now) / 1000 if staged > now else self._line.seconds_to_place())
         return min(waits)
 
     def _hand_back(self) -> None:
         """Release claimed rows that no worker has begun, and the places taken for them."""
-        while (parcel := self._unbegun()) is not None:
-            row, admission = parcel
-            self._line.give_back(admission)
+        for parcel in self._unbegun():
+            self._line.give_back(parcel.admission)
             try:
-                self._ledger.recordings.release(row, due_at=to_ms(self._clock.now()))
+                if parcel.row is not None:
+                    self._ledger.recordings.release(parcel.row, due_at=to_ms(self._clock.now()))
             except RowMoved:
-                log.debug("recording.moved", id=row.id)
+                log.debug("recording.moved", id=parcel.row.id if parcel.row else "")
 
     def _tell_to_end(self) -> None:
-        while self._unbegun() is not None:
+        for _ in self._unbegun():
             pass
         for _ in range(self._workers):
-            self._parcels.put(None)
+            self._parcels.put(_Parcel(lane=LIVE, number=next(self._numbers)))
 
-    def _unbegun(self) -> Parcel | None:
-        """Take back what no worker has begun; None when there is nothing more."""
-        try:
-            parcel = self._parcels.get_nowait()
-        except queue.Empty:
-            return None
-        with self._busy_lock:
-            self._busy -= 1
-        return parcel
+    def _unbegun(self) -> Iterator[_Parcel]:
+        """Take back what no worker has begun."""
+        while True:
+            try:
+                parcel = self._parcels.get_nowait()
+            except queue.Empty:
+                return
+            self._count_off(parcel)
+            yield parcel

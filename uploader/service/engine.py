@@ -14,7 +14,7 @@ from uploader.domain.gates import GateName, Why
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import to_ms
 from uploader.platform.clock import Clock
-from uploader.platform.filesystem import free_bytes
+from uploader.platform.filesystem import has_room
 from uploader.service.dispatcher import Dispatcher
 from uploader.service.follower import Follower
 from uploader.service.governor import Governor
@@ -56,6 +56,8 @@ class Parts:
     selftest: Callable[[], bool] | None
     cut: Callable[[], None]
     close: Callable[[], None]
+    backups: Callable[[], None] | None = None
+    """Runs until the stop; None: no backups are made."""
 
 
 class Engine:
@@ -104,6 +106,8 @@ class Engine:
         self._supervisor.start("dispatcher", parts.dispatcher.run)
         for scanner in parts.scanners:
             self._supervisor.start(f"source-{scanner.name}", scanner.run)
+        if parts.backups is not None:
+            self._supervisor.start("backups", parts.backups)
         self.started = True
 
     def keep_house(self) -> None:
@@ -142,7 +146,7 @@ class Engine:
     def _watch_disk(self) -> None:
         parts = self._parts
         gate = parts.governor.gates[GateName.DISK]
-        full = free_bytes(parts.ledger.path.parent) < LEAST_FREE_BYTES
+        full = not has_room(parts.ledger.path.parent, least_bytes=LEAST_FREE_BYTES)
         if full and gate.is_open:
             gate.close(Why.DISK_FULL)
         elif not full and not gate.is_open:
@@ -171,6 +175,6 @@ class Engine:
         """When something was submitted since, a copy of the ledger made before is recognised as older."""
         day = self._parts.governor.day()
         submitted = self._parts.ledger.books.submissions(day)
-        if submitted != self._submitted_before:
-            self._submitted_before = submitted
+        if submitted != self._submitted_before and not self._parts.dispatcher.disk_is_full:
             self._parts.ledger.advance_generation()
+            self._submitted_before = submitted

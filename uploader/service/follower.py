@@ -26,6 +26,9 @@ log = structlog.get_logger()
 
 _LONGEST_SECONDS = 1.0
 _PROBE_SPAN = timedelta(hours=1)
+_WAITED_FOR = frozenset({Why.DAILY_LIMIT, Why.RATE_LIMIT})
+_ASKED = _WAITED_FOR | {Why.UNREACHABLE, Why.SERVER_ERRORS, Why.LISTING}
+"""Closed for these, the gate of submissions needs no recording for a probe."""
 
 
 class Prober:
@@ -52,7 +55,7 @@ class Prober:
         if not gates[GateName.TOKEN].is_open and gates[GateName.TOKEN].admits_probe():
             self._probe_token()
         submit = gates[GateName.SUBMIT]
-        if submit.why in {Why.UNREACHABLE, Why.SERVER_ERRORS, Why.LISTING, Why.DAILY_LIMIT} and submit.admits_probe():
+        if submit.why in _ASKED and submit.admits_probe():
             self._probe_listing(submit.why)
         store = gates[GateName.STORE]
         if store.why is Why.PUBLIC_URL and self._selftest is not None and store.admits_probe():
@@ -71,7 +74,9 @@ class Prober:
 
     def _probe_listing(self, why: Why | None) -> None:
         gate = self._governor.gates[GateName.SUBMIT]
-        if why is Why.DAILY_LIMIT:
+        if why in _WAITED_FOR:
+            if why is Why.DAILY_LIMIT:
+                self._governor.reopen_day()
             gate.passed()
             return
         now = self._clock.now()

@@ -36,6 +36,12 @@ class Gate:
             return Why(self._row.reason) if self._row.reason else None
 
     @property
+    def message(self) -> str:
+        """What is said of why it is closed; empty when it is open."""
+        with self._lock:
+            return self._row.message
+
+    @property
     def is_open(self) -> bool:
         """Whether work may pass freely."""
         return self.why is None

@@ -13,6 +13,7 @@ from uploader.ledger.rows import to_ms
 from uploader.media.formats import content_type
 from uploader.pipeline.intake import media_from_json
 from uploader.platform.clock import Clock
+from uploader.service.meters import FetchMeters
 from uploader.staging.builtin import Grant
 
 log = structlog.get_logger()
@@ -21,9 +22,10 @@ log = structlog.get_logger()
 class LedgerGrants:
     """Serves attempts that were written, were not revoked, and whose file is still the one."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, meters: FetchMeters | None = None) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._meters = meters or FetchMeters()
 
     def grant(self, recording_id: str, attempt: int) -> Grant | None:
         """Return what a properly signed URL gives now. Raises LedgerError."""
@@ -43,6 +45,7 @@ class LedgerGrants:
         agent: str,
     ) -> None:  # fmt: skip
         """Write the bytes that were delivered to their attempt: fetched to the end means accepted."""
+        self._meters.fetched(status=status, size_bytes=last_byte - first_byte + 1)
         row = self._ledger.recordings.by_id(recording_id)
         made = None if row is None else self._ledger.attempts.get(row.n, attempt)
         if row is None or made is None:

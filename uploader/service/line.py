@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 import structlog
@@ -24,12 +24,16 @@ from uploader.errors import (
 )
 from uploader.ledger.changes import reason_of
 from uploader.ledger.ledger import Ledger
-from uploader.ledger.rows import RecordingRow, to_ms
+from uploader.ledger.onward import Onward
+from uploader.ledger.recordings import BACK_FILL
+from uploader.ledger.rows import AttemptRow, RecordingRow, to_ms
+from uploader.ledger.settlement import Obstacle
 from uploader.pipeline.intake import Intake
+from uploader.pipeline.meters import LineMeters
 from uploader.pipeline.places import Place
 from uploader.pipeline.spec import SourceSpec
 from uploader.pipeline.stage import Stager
-from uploader.pipeline.submit import Submission
+from uploader.pipeline.submit import Departure, Submission
 from uploader.platform.clock import Clock
 from uploader.service.governor import Governor
 
@@ -66,6 +70,7 @@ class _Hand:
 
     row: RecordingRow
     admission: Admission | None
+    departure: Departure | None = None
 
 
 Routes = Callable[[RecordingRow], Route | None]
@@ -84,6 +89,7 @@ class Line:
         governor: Governor,
         routes: Routes,
         clock: Clock,
+        meters: LineMeters | None = None,
     ) -> None:
         self._ledger = ledger
         self._intake = intake
@@ -91,6 +97,7 @@ class Line:
         self._governor = governor
         self._routes = routes
         self._clock = clock
+        self._meters = meters or LineMeters()
         self._lock = threading.Lock()
         self._taken = 0
         """Places for submissions that were not given back yet."""
@@ -113,6 +120,11 @@ class Line:
             return admission
         self.give_back(admission)
         return None
+
+    @property
+    def kept_back(self) -> tuple[int, ...]:
+        """The lanes that get no place just now: the back-fill, where the rest of the day's budget is for live ones."""
+        return (BACK_FILL,) if self._governor.keeps_for_live else ()
 
     def _gates_admit(self) -> Admission | None:
         """Say whether all gates are open, or the one place of a probe by a staged recording could be taken."""
@@ -180,7 +192,7 @@ class Line:
     def _step(self, hand: _Hand, route: Route) -> RecordingRow | None:
         row = hand.row
         if row.state is State.DISCOVERED:
-            return self._intake.step(row, route.spec, route.place)
+            return self._take_in(hand, route)
         if row.state is State.READY:
             return self._stage(hand, route)
         if hand.admission is Admission.STORE_PROBE:
@@ -194,9 +206,46 @@ class Line:
             return None
         return self._submission.step(row, route.place, route.stager, is_probe=hand.admission is Admission.PROBE)
 
+    def _take_in(self, hand: _Hand, route: Route) -> RecordingRow | None:
+        """Understand it, and let it go as far as it can in the same transaction."""
+        after = self._intake.step(hand.row, route.spec, route.place, onward=lambda row: self._onward(hand, route, row))
+        if hand.departure is not None and (after is None or not isinstance(after.begun, AttemptRow)):
+            self._governor.give_back(hand.departure.turn)
+        if after is None or after.begun is None:
+            return None if after is None else after.row
+        if hand.departure is None:
+            raise RuntimeError("a request is begun only with what it needs at hand")
+        hand.row = after.row
+        if isinstance(after.begun, Obstacle):
+            self._submission.wait(after.row, after.begun)
+        else:
+            self._submission.send(after.begun, after.row, hand.departure, is_probe=False)
+        return None
+
+    def _onward(self, hand: _Hand, route: Route, row: RecordingRow) -> Onward | None:
+        """Say what may follow at once when `row` proves to be new: nothing, staging, or its request too."""
+        if not route.stager.is_instant or not self._governor.gates[GateName.STORE].is_open:
+            return None
+        staged = route.stager.stage(row)
+        if self._submission.is_first(row):
+            hand.departure = self._departure(hand, route, replace(row, staged=staged))
+        return Onward(staged=staged, day=None if hand.departure is None else self._governor.day())
+
+    def _departure(self, hand: _Hand, route: Route, row: RecordingRow) -> Departure | None:
+        """Take a place for its request, and get what it needs."""
+        if hand.admission is None:
+            hand.admission = self._may_go_on(row)
+        if hand.admission is not Admission.FREELY:
+            return None
+        try:
+            return self._submission.departure(row, route.stager)
+        except (ServiceRefusal, TokenUnavailable, RateLimited) as error:
+            self._governor.saw_refusal(error)
+            return None
+
     def _may_go_on(self, row: RecordingRow) -> Admission | None:
         """Let this row take a place at once: back-fill only when no live recording waits for one."""
-        if row.lane > 0 and self._ledger.recordings.is_live_waiting(now=self._now()):
+        if row.lane in self.kept_back or (row.lane > 0 and self._ledger.recordings.is_live_waiting(now=self._now())):
             return None
         return self.admits()
 
@@ -211,11 +260,14 @@ class Line:
                 return None
             self.give_back(hand.admission)
             hand.admission = Admission.STORE_PROBE
+        began = self._clock.monotonic()
         try:
             staged = route.stager.stage(row)
         except (ServiceRefusal, StoreUnavailable) as error:
             self._governor.saw_refusal(error, probed=GateName.STORE if is_shut else None)
             raise
+        if not route.stager.is_instant:
+            self._meters.staging_seconds.observe(self._clock.monotonic() - began)
         if is_shut:
             gate.passed()
             hand.admission = None

@@ -16,29 +16,38 @@ from uploader.domain.recording import Stamp
 from uploader.domain.scanning import difference
 from uploader.errors import SourceUnavailable
 from uploader.ledger.discovery import Seen, SourceRow
+from uploader.ledger.entries import GONE
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import to_ms
-from uploader.ledger.sighting import GONE, Arrival, Sight
+from uploader.ledger.sighting import Arrival, Sight
 from uploader.platform.clock import Clock
+from uploader.service.meters import ScanMeters
 from uploader.sources.folder.rules import Rules
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
-BATCH = 500
+BATCH = 200
 """Files that one transaction of a scan may carry."""
+_GLANCES = 10
+"""Where changes are not heard of, so often between two full scans is looked for what came."""
+_SHORTEST_GLANCE_SECONDS = 1.0
 UNAVAILABLE_SECONDS = 30.0
 """How often an unavailable source is looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rhythm:
-    """When a source is scanned and how long its files rest, in seconds. `events`: watch it as well."""
+    """When a source is scanned and how long its files rest, in seconds.
+
+    `events`: watch it as well; `trusted`: and rely on that, whatever file system it lies on.
+    """
 
     rescan_seconds: float
     settle_seconds: float
     events: bool
     backlog_limit: int
+    trusted: bool = False
 
 
 class Scanner:
@@ -63,14 +72,26 @@ class Scanner:
         self._stop = stop
         self._found = found
         self._rung = threading.Event()
+        self._glance_due = 0.0
         self._available = True
         self._held: Reason | None = None
         self.first_scan_done = threading.Event()
+        self.meters = ScanMeters()
 
     @property
     def name(self) -> str:
         """The source's name."""
         return self._source.name
+
+    @property
+    def is_watched(self) -> bool:
+        """Say whether all changes are heard of at once; else only scans tell."""
+        return False
+
+    @property
+    def times_lost(self) -> int:
+        """How often changes were lost, so that only a scan told of them."""
+        return 0
 
     def ring(self) -> None:
         """Scan soon: something happened, or the program is ending."""
@@ -84,24 +105,37 @@ class Scanner:
             while not self._stop.is_set():
                 self._rung.clear()
                 due = self._turn(due)
-                wait = max(0.0, due - self._clock.monotonic())
-                self._rung.wait(wait)
+                soonest = due if self.is_watched else min(due, self._glance_due)
+                self._rung.wait(max(0.0, soonest - self._clock.monotonic()))
         finally:
             self.end()
 
     def _turn(self, due: float) -> float:
         """Scan what there is to scan; return when the next full scan is due."""
         try:
-            if self._clock.monotonic() >= due or self.lost_events():
+            is_due = self._clock.monotonic() >= due
+            if is_due or self.lost_events():
+                if not is_due:
+                    # Where much is known, what came is found long before all is looked at.
+                    self.glance()
                 self._scan()
+                self._set_glance()
                 return self._clock.monotonic() + self._rhythm.rescan_seconds
             self.look()
+            if not self.is_watched and self._clock.monotonic() >= self._glance_due:
+                self.glance()
+                self._set_glance()
         except SourceUnavailable as error:
             self.went_away()
             self._set_available(available=False, detail=str(error))
             self.first_scan_done.set()
-            return self._clock.monotonic() + min(UNAVAILABLE_SECONDS, self._rhythm.rescan_seconds)
+            due = self._clock.monotonic() + min(UNAVAILABLE_SECONDS, self._rhythm.rescan_seconds)
+            self._glance_due = due
         return due
+
+    def _set_glance(self) -> None:
+        seconds = max(_SHORTEST_GLANCE_SECONDS, self._rhythm.rescan_seconds / _GLANCES)
+        self._glance_due = self._clock.monotonic() + seconds
 
     def _scan(self) -> None:
         began = self._clock.monotonic()
@@ -120,6 +154,8 @@ class Scanner:
         if is_first:
             self._source = self._ledger.discovery.source(self._source.name)
         self.first_scan_done.set()
+        seconds = self._clock.monotonic() - began
+        self.meters.seconds.observe(seconds)
         level = log.info if seen.new or seen.changed or seen.woken else log.debug
         level(
             "source.scanned",
@@ -127,7 +163,7 @@ class Scanner:
             new=seen.new,
             changed=seen.changed,
             woken=seen.woken,
-            seconds=round(self._clock.monotonic() - began, 3),
+            seconds=round(seconds, 3),
         )
 
     def _set_available(self, *, available: bool, detail: str = "") -> None:
@@ -145,14 +181,9 @@ class Scanner:
         self, directory: bytes, found: Mapping[bytes, Stamp], gone: frozenset[bytes], known: Mapping[bytes, Stamp],
         etags: Mapping[bytes, str] | None = None,
     ) -> Seen:  # fmt: skip
-        """Write what differs in one directory; nothing is written when nothing does."""
-        folder = self.below_root(directory)
-
-        def is_recording(name: bytes) -> bool:
-            return self._rules.is_recording(name, folder)
-
-        relevant = {n: s for n, s in found.items() if is_sidecar_name(n) or is_recording(n)}
-        change = difference(known, relevant, gone=gone, is_recording=is_recording, gone_stamp=GONE)
+        """Write what differs in one directory, of recordings and sidecars; nothing when nothing does."""
+        is_recording = self._rules.recognition(self.below_root(directory))
+        change = difference(known, found, gone=gone, is_recording=is_recording, gone_stamp=GONE)
         if not (change.came or change.went):
             return Seen()
         now = to_ms(self._clock.now())
@@ -162,16 +193,15 @@ class Scanner:
         # woken together with its own entry: after a crash no scan would see the difference again.
         order = sorted(change.came, key=lambda name: not is_sidecar_name(name))
         for part in _batches(order, BATCH):
-            total = added(
-                total,
+            total = total.plus(
                 self._ledger.discovery.record(
                     source_n=self._source.n,
                     directory=directory,
                     sights=[
                         Sight(
                             name=name,
-                            stamp=relevant[name],
-                            is_recording=not is_sidecar_name(name) and is_recording(name),
+                            stamp=found[name],
+                            is_recording=is_recording(name),
                             etag=(etags or {}).get(name),
                         )
                         for name in part
@@ -182,14 +212,14 @@ class Scanner:
                     at=now,
                 ),
             )
-        if change.went:
-            total = added(
-                total,
+        for part in _batches(change.went, BATCH):
+            total = total.plus(
                 self._ledger.discovery.record(
-                    source_n=self._source.n, directory=directory, sights=[], gone=change.went,
-                    wake=change.concerned_by(change.went), arrival=arrival, at=now,
-                ),
+                    source_n=self._source.n, directory=directory, sights=[], gone=part,
+                    wake=change.concerned_by(part), arrival=arrival, at=now,
+                )
             )  # fmt: skip
+        self.meters.found(total)
         self._found()
         return total
 
@@ -209,6 +239,9 @@ class Scanner:
     def look(self) -> None:
         """Look at what rang."""
 
+    def glance(self) -> None:
+        """Look for what came or went, without looking at every file. Raises SourceUnavailable."""
+
     def holds_more_than(self, limit: int) -> bool:
         """Say whether there are more than `limit` recordings."""
         raise NotImplementedError
@@ -226,15 +259,6 @@ def _batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while part := list(islice(iterator, size)):
         yield part
-
-
-def added(one: Seen, other: Seen) -> Seen:
-    return Seen(
-        new=one.new + other.new,
-        changed=one.changed + other.changed,
-        woken=one.woken + other.woken,
-        busy=one.busy + other.busy,
-    )
 
 
 def ring_all(scanners: Iterable[Scanner]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import PurePath
 
 from uploader.errors import Problem
 from uploader.settings.model import Section, Settings, SourceSettings, StagingSettings
@@ -38,6 +39,10 @@ def _general(settings: Settings) -> Iterator[Problem]:
         yield Problem(field="retry.initial", message="must not be longer than retry.maximum")
     if not settings.ledger.path:
         yield Problem(field="ledger.path", message=_REQUIRED)
+    backups = PurePath(settings.ledger.backup_dir)
+    if any(s.type == "folder" and s.path and backups.is_relative_to(s.path) for s in settings.sources):
+        message = "must not lie in a source: nothing is ever written there"
+        yield Problem(field="ledger.backup_dir", message=message)
 
 
 def _sources(settings: Settings) -> Iterator[Problem]:

@@ -10,7 +10,6 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from uploader.errors import Problem
@@ -85,6 +84,8 @@ def override_layer(overrides: Mapping[str, str]) -> Layer:
 
 def unknown_key(path: tuple[str | int, ...]) -> str:
     """Say that the key at `path` is unknown, and name the nearest one that is known."""
+    from difflib import get_close_matches
+
     key = str(path[-1])
     if len(path) == 1:
         known = list(Settings.model_fields)
@@ -111,6 +112,8 @@ def _variable(key: str) -> str:
 
 
 def _no_variable(name: str, known: list[str]) -> str:
+    from difflib import get_close_matches
+
     if name.upper().startswith((f"{SOURCES_VARIABLE}_", f"{PREFIX}SOURCE_")):
         return f"belongs to no key: all sources come as one JSON list in {SOURCES_VARIABLE}"
     near = get_close_matches(name.upper()[:80], [*known, SOURCES_VARIABLE, CONFIG_VARIABLE], n=1, cutoff=0.6)

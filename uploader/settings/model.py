@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -99,9 +100,17 @@ class TrackingSettings(Section):
 
 
 class LedgerSettings(Section):
-    """Where the ledger is."""
+    """Where the ledger is, and how it is backed up. `backup_dir` empty: `backups` beside the ledger."""
 
     path: AbsolutePath = "/var/lib/qm-uploader/ledger.db"
+    backup_dir: AbsolutePath = ""
+    backup_interval: Duration = timedelta(hours=24)
+    backup_keep: Annotated[Count, Field(ge=1)] = 7
+
+    @property
+    def backup_place(self) -> str:
+        """The directory of the backups."""
+        return self.backup_dir or str(PurePath(self.path).with_name("backups"))
 
 
 class SourceSettings(Section):

@@ -58,6 +58,18 @@ class FieldTrace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One field's verdict, where its value came from, and what was written."""
+
+    verdict: Verdict = _NOTHING
+    source: str = "none"
+    written: object = None
+
+
+_NOT_GIVEN = Judged()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mapped:
     """What became of a sidecar. `particulars` is None exactly when there are `problems`.
 
@@ -69,17 +81,13 @@ class Mapped:
     call_id: str | None = None
     problems: tuple[Problem, ...] = ()
     notes: tuple[Problem, ...] = ()
-    fields: tuple[FieldTrace, ...] = ()
+    judged: Mapping[str, Judged] = field(default_factory=dict, repr=False)
     fault: Reason | None = None
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Judged:
-    """One field's verdict, where its value came from, and what was written."""
-
-    verdict: Verdict = _NOTHING
-    source: str = "none"
-    raw: str | None = None
+    @property
+    def fields(self) -> tuple[FieldTrace, ...]:
+        """Return where the value of each field of the body came from."""
+        return tuple(_trace(name, judged) for name, judged in self.judged.items())
 
 
 def map_sidecar(data: bytes | None, *, context: MappingContext, media_kind: MediaKind | None) -> Mapped:
@@ -105,7 +113,7 @@ def map_sidecar(data: bytes | None, *, context: MappingContext, media_kind: Medi
     return _mapped(judged, invalid=invalid, missing=missing)
 
 
-def _mapped(judged: Mapping[str, _Judged], *, invalid: tuple[Problem, ...], missing: tuple[Problem, ...]) -> Mapped:
+def _mapped(judged: Mapping[str, Judged], *, invalid: tuple[Problem, ...], missing: tuple[Problem, ...]) -> Mapped:
     problems = tuple(dict.fromkeys((*invalid, *missing)))
     notes = tuple(Problem(field=n, message=j.verdict.note) for n, j in judged.items() if j.verdict.note)
     fault = Reason.SIDECAR_INVALID if invalid else Reason.FIELD_MISSING if missing else None
@@ -113,40 +121,40 @@ def _mapped(judged: Mapping[str, _Judged], *, invalid: tuple[Problem, ...], miss
         particulars=None if problems else _particulars(judged),
         problems=problems,
         notes=notes,
-        fields=tuple(_trace(name, j) for name, j in judged.items()),
+        judged=judged,
         fault=fault,
     )
 
 
-def _judge_all(values: Mapping[str, object], context: MappingContext) -> dict[str, _Judged]:
+def _judge_all(values: Mapping[str, object], context: MappingContext) -> dict[str, Judged]:
     """Judge every field of the body; a constant counts only where the sidecar has nothing at all."""
     return {name: _judge_one(name, values.get(name), context) for name in BODY_FIELDS}
 
 
-def _judge_one(name: str, written: object, context: MappingContext) -> _Judged:
+def _judge_one(name: str, written: object, context: MappingContext) -> Judged:
     source, value = "sidecar", written
     if is_empty(value):
         source, value = "default", context.defaults.get(name)
     if is_empty(value):
-        return _Judged()
+        return _NOT_GIVEN
     verdict = judge(name, value, timezone=context.timezone, phone_region=context.phone_region)
     if verdict.problem and source == "default":
         verdict = replace(verdict, problem=f"{verdict.problem} (in the source's defaults)")
-    return _Judged(verdict=verdict, source=source, raw=_raw(value))
+    return Judged(verdict=verdict, source=source, written=value)
 
 
-def _with_channel(judged: Mapping[str, _Judged], media_kind: MediaKind | None) -> _Judged:
+def _with_channel(judged: Mapping[str, Judged], media_kind: MediaKind | None) -> Judged:
     """Complete channel_type from the medium, and tell when the two disagree."""
     given = judged["channel_type"]
     if given.source == "none" and media_kind is not None:
-        return _Judged(verdict=Verdict(value=_CHANNEL_OF[media_kind]), source="media")
+        return Judged(verdict=Verdict(value=_CHANNEL_OF[media_kind]), source="media")
     if given.verdict.value == "video" and media_kind is MediaKind.AUDIO:
         notes = (given.verdict.note, "is video, but the recording has no picture")
         return replace(given, verdict=replace(given.verdict, note="; ".join(filter(None, notes))))
     return given
 
 
-def _problems(judged: Mapping[str, _Judged]) -> tuple[Problem, ...]:
+def _problems(judged: Mapping[str, Judged]) -> tuple[Problem, ...]:
     return tuple(Problem(field=n, message=j.verdict.problem) for n, j in judged.items() if j.verdict.problem)
 
 
@@ -156,7 +164,7 @@ def _unknown_defaults(context: MappingContext) -> tuple[Problem, ...]:
     return (Problem(field="defaults", message=message),) if unknown else ()
 
 
-def _missing(judged: Mapping[str, _Judged], require: tuple[str, ...], *, has_data: bool) -> tuple[Problem, ...]:
+def _missing(judged: Mapping[str, Judged], require: tuple[str, ...], *, has_data: bool) -> tuple[Problem, ...]:
     """Return a problem for each required field without a value, unless its value has one already."""
     place = "the sidecar has" if has_data else "there is no sidecar, and the source's defaults have"
     problems = []
@@ -174,7 +182,7 @@ def _missing(judged: Mapping[str, _Judged], require: tuple[str, ...], *, has_dat
     return tuple(problems)
 
 
-def _missing_channel(judged: Mapping[str, _Judged], require: tuple[str, ...]) -> tuple[Problem, ...]:
+def _missing_channel(judged: Mapping[str, Judged], require: tuple[str, ...]) -> tuple[Problem, ...]:
     """Return a problem when other fields of interaction_info are there, in which channel_type is required."""
     channel = judged["channel_type"].verdict
     others = (judged[n].verdict.value for n in INFO_FIELDS if n != "channel_type")
@@ -185,20 +193,21 @@ def _missing_channel(judged: Mapping[str, _Judged], require: tuple[str, ...]) ->
     return (Problem(field="channel_type", message=message),)
 
 
-def _particulars(judged: Mapping[str, _Judged]) -> Particulars:
+def _particulars(judged: Mapping[str, Judged]) -> Particulars:
     known = {name: j.verdict.value for name, j in judged.items() if j.verdict.value is not None}
     top = {name: value for name, value in known.items() if name in TOP_FIELDS}
     return Particulars.from_body({**top, INFO: {n: v for n, v in known.items() if n in INFO_FIELDS}})
 
 
-def _trace(name: str, judged: _Judged) -> FieldTrace:
+def _trace(name: str, judged: Judged) -> FieldTrace:
     verdict = judged.verdict
     said = "; ".join(part for part in (verdict.problem, verdict.note, verdict.remark) if part)
-    return FieldTrace(field=name, value=verdict.value, source=judged.source, raw=judged.raw, note=said)
+    raw = None if judged.written is None else _raw(judged.written)
+    return FieldTrace(field=name, value=verdict.value, source=judged.source, raw=raw, note=said)
 
 
 def _raw(value: object) -> str:
     """Show what was written, short, and so that a terminal cannot be steered by it."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     cut = text if len(text) <= _MAX_RAW else text[:_MAX_RAW] + "…"
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
+    return cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)

@@ -34,7 +34,7 @@ def judge(field: str, value: object, *, timezone: str, phone_region: str) -> Ver
     if not isinstance(value, str):
         return Verdict(problem=_wrong_type(field, value))
     text = value.strip()
-    if any(unicodedata.category(character) in _NOT_TEXT for character in text):
+    if not text.isprintable() and any(unicodedata.category(character) in _NOT_TEXT for character in text):
         return Verdict(problem="must not have line breaks or control characters")
     if field == "start_time":
         return judge_time(text, zone_name=timezone)

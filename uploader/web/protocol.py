@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from uploader.platform.meters import Counts
 from uploader.web.peer import Peer
+
+BUSY, FLOOD, SLOW = "busy", "flood", "slow"
+"""Why a client was not served: answered 503, dropped at once, or dropped without the head of a request."""
 
 
 class LimitedProtocol(H11Protocol):
@@ -29,10 +34,12 @@ class LimitedProtocol(H11Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         head_seconds: float,
+        refused: Counts,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._head_seconds = head_seconds
         self._head_deadline: asyncio.TimerHandle | None = None
+        self._refused = refused
         self._cap = 2 * (config.limit_concurrency or 1)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -43,6 +50,7 @@ class LimitedProtocol(H11Protocol):
         # a write counts as done only when the kernel has it: memory stays at one chunk a connection
         transport.set_write_buffer_limits(high=0)
         if len(self.connections) > self._cap:
+            self._refused.add(FLOOD)
             transport.abort()
             return
         self._await_head()
@@ -53,6 +61,8 @@ class LimitedProtocol(H11Protocol):
         super().data_received(data)
         if not self._idle():
             self._head_arrived()
+            if between_requests and len(self.connections) >= (self.limit_concurrency or math.inf):
+                self._refused.add(BUSY)
         elif between_requests and self._head_deadline is None:
             self._await_head()
 
@@ -66,7 +76,11 @@ class LimitedProtocol(H11Protocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _await_head(self) -> None:
-        self._head_deadline = self.loop.call_later(self._head_seconds, self.transport.abort)
+        self._head_deadline = self.loop.call_later(self._head_seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        self._refused.add(SLOW)
+        self.transport.abort()
 
     def _head_arrived(self) -> None:
         if self._head_deadline is not None:

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import structlog
 
 from uploader.errors import UsageError
+from uploader.platform.meters import Counts
+from uploader.platform.open_files import BACKLOG
+from uploader.service.metrics.servers import ServerLoad
 
 if TYPE_CHECKING:
     import uvicorn
@@ -30,6 +33,7 @@ AsgiApp = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message],
 _HEAD_BYTES: Final = 16 * 1024
 _KEEP_ALIVE_SECONDS: Final = 5
 _SEND_BUFFER_BYTES: Final = 256 * 1024
+_LEAST_BACKLOG: Final = 8
 _START_SECONDS: Final = 10.0
 # after the cut an application still writes down what became of each answer
 _AFTER_CUT_SECONDS: Final = 5
@@ -67,6 +71,7 @@ class HttpServer:
         self._max_connections = max_connections
         self._setting = setting
         self._head_seconds = head_seconds
+        self._refused = Counts()
         self._ready = threading.Event()
         self._server: uvicorn.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -82,6 +87,20 @@ class HttpServer:
     def alive(self) -> bool:
         """Return whether the thread runs; false before `start` and after its end, whatever ended it."""
         return self._thread.is_alive()
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self._thread.name
+
+    def load(self) -> ServerLoad:
+        """Return what it has to do, and what was too much."""
+        state = None if self._server is None else self._server.server_state
+        return ServerLoad(
+            connections=0 if state is None else len(state.connections),
+            requests=0 if state is None else state.total_requests,
+            refused={labels[0]: count for labels, count in self._refused.read().items()},
+        )
 
     def start(self) -> None:
         """Listen; return when connections are taken.
@@ -151,7 +170,7 @@ class HttpServer:
 
         from uploader.web.protocol import LimitedProtocol
 
-        limited = functools.partial(LimitedProtocol, head_seconds=self._head_seconds)
+        limited = functools.partial(LimitedProtocol, head_seconds=self._head_seconds, refused=self._refused)
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
@@ -166,6 +185,8 @@ class HttpServer:
             proxy_headers=False,
             # uvicorn counts the connection that asks
             limit_concurrency=self._max_connections + 1,
+            # asyncio accepts so many at one go, before any of them can be dropped
+            backlog=min(BACKLOG, max(_LEAST_BACKLOG, self._max_connections)),
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             h11_max_incomplete_event_size=_HEAD_BYTES,
         )

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 from uploader.errors import RateLimited, ServiceRefusal, TokenUnavailable, UploaderError
 from uploader.platform.clock import Clock
 from uploader.platform.http import HttpClient, HttpFailure, Reply
+from uploader.zoom.meters import Request, ServiceMeters
 from uploader.zoom.schemas import json_object
 from uploader.zoom.waits import header, parse_retry_after
 
@@ -70,6 +71,7 @@ class TokenKeeper:
         client_secret: Callable[[], str],
         clock: Clock,
         timeout_seconds: float,
+        meters: ServiceMeters | None = None,
     ) -> None:
         self._http = http
         self._token_url = token_url
@@ -78,6 +80,7 @@ class TokenKeeper:
         self._client_secret = client_secret
         self._clock = clock
         self._timeout_seconds = timeout_seconds
+        self._meters = meters or ServiceMeters()
         self._lock = threading.Lock()
         self._token: Token | None = None
         self._flight: Future[Token] | None = None
@@ -151,11 +154,14 @@ class TokenKeeper:
             )
         except HttpFailure as failure:
             fault = failure
+        self._meters.answered(Request.TOKEN, None if fault else reply.status, self._clock.monotonic() - asked_at)
         if fault is not None:
             raise TokenUnavailable(f"no token: {fault.kind.value}", hint=fault.hint or _URL_HINT)
         if not 200 <= reply.status <= 299:
             raise self._refusal(reply)
-        return _token(reply, asked_at)
+        token = _token(reply, asked_at)
+        self._meters.succeeded(Request.TOKEN, self._clock.now().timestamp())
+        return token
 
     def _basic(self) -> str:
         return base64.b64encode(f"{self._client_id}:{self._client_secret()}".encode()).decode("ascii")
@@ -166,6 +172,7 @@ class TokenKeeper:
         answer = (None if reply.truncated else json_object(reply.body)) or {}
         if reply.status == 429:
             daily = "daily" in (header(reply.headers, "x-ratelimit-type") or "").lower()
+            self._meters.was_throttled(Request.TOKEN, daily=daily)
             return RateLimited("asked for tokens too often", until=until, daily=daily)
         if reply.status in (400, 401, 403) and (_is_oauth_error(answer) or _code(answer) is not None):
             return _credentials_refusal(answer)

@@ -24,6 +24,7 @@ from uploader.errors import ApiUnavailable, RateLimited, ServiceRefusal
 from uploader.platform.clock import Clock
 from uploader.platform.http import HttpClient, HttpFailure, Reply
 from uploader.zoom.auth import Token, TokenKeeper
+from uploader.zoom.meters import Request, ServiceMeters
 from uploader.zoom.outcomes import Refusal, failure_outcome, judge_submission, refusal_of
 from uploader.zoom.schemas import DETAIL_BYTES, LIST_BYTES, interaction_id_of, parse_detail, parse_page
 from uploader.zoom.waits import header, parse_retry_after, service_date
@@ -35,6 +36,7 @@ SUBMISSION_BYTES = 256 * 1024
 LARGEST_PAGE = 99
 """The documented maximum of 100 is marked exclusive."""
 
+_RATES = frozenset({Cause.RATE_SECOND, Cause.RATE_DAY})
 _REASONS = {
     Cause.CREDENTIALS: "credentials",
     Cause.SCOPE: "scope",
@@ -60,12 +62,14 @@ class ZoomClient:
         api_url: str,
         request_timeout_seconds: float,
         clock: Clock,
+        meters: ServiceMeters | None = None,
     ) -> None:
         self._http = http
         self._tokens = tokens
         self._interactions_url = f"{api_url.rstrip('/')}/qm/interactions"
         self._request_timeout_seconds = request_timeout_seconds
         self._clock = clock
+        self._meters = meters or ServiceMeters()
 
     def submit(
         self,
@@ -88,6 +92,7 @@ class ZoomClient:
         except UnicodeEncodeError:
             message = "a field holds characters that cannot be written as UTF-8"
             return Outcome(kind=Kind.NOT_CREATED, cause=Cause.RECORDING, message=message)
+        began = self._clock.monotonic()
         try:
             reply = self._http.request(
                 "POST",
@@ -98,15 +103,20 @@ class ZoomClient:
                 max_body_bytes=SUBMISSION_BYTES,
             )
         except HttpFailure as failure:
+            self._meters.answered(Request.SUBMISSION, None, self._clock.monotonic() - began)
             return failure_outcome(failure)
+        self._meters.answered(Request.SUBMISSION, reply.status, self._clock.monotonic() - began)
         _log_category("submission.answered", reply)
-        return judge_submission(
+        outcome = judge_submission(
             reply.status,
             reply.headers,
             b"" if reply.truncated else reply.body,
             now=self._clock.now(),
             idempotency_key_sent=idempotency_key is not None,
         )
+        if outcome.cause in _RATES:
+            self._meters.was_throttled(Request.SUBMISSION, daily=outcome.cause is Cause.RATE_DAY)
+        return outcome
 
     def list_interactions(self, *, start: datetime, end: datetime, page_size: int, page_token: str | None) -> Page:
         """Return one page of what the service lists from `start` to `end`.
@@ -119,7 +129,7 @@ class ZoomClient:
         params = {"from": format_time(start), "to": format_time(end), "page_size": str(page_size)}
         if page_token is not None:
             params["next_page_token"] = page_token
-        reply = self._get(self._interactions_url, params=params, max_body_bytes=LIST_BYTES)
+        reply = self._get(Request.LISTING, self._interactions_url, params=params, max_body_bytes=LIST_BYTES)
         if reply.status == 404:
             raise ServiceRefusal("the service does not know its own list", reason="listing", hint=_URL_HINT)
         page = parse_page(reply.body, service_date=service_date(reply.headers))
@@ -130,22 +140,24 @@ class ZoomClient:
         if interaction_id_of(interaction_id) is None or interaction_id in {".", ".."}:
             return None
         url = f"{self._interactions_url}/{quote(interaction_id, safe='')}"
-        reply = self._get(url, params={}, max_body_bytes=DETAIL_BYTES)
+        reply = self._get(Request.DETAIL, url, params={}, max_body_bytes=DETAIL_BYTES)
         if reply.status == 404:
             return None
         when = service_date(reply.headers)
         return parse_detail(reply.body, interaction_id=interaction_id, service_date=when)
 
-    def _get(self, url: str, *, params: Mapping[str, str], max_body_bytes: int) -> Reply:
+    def _get(self, request: Request, url: str, *, params: Mapping[str, str], max_body_bytes: int) -> Reply:
         """Return a whole 200, or a 404 in the API's own shape."""
         token = self._tokens.token()
-        reply, refusal = self._read(url, params, max_body_bytes, token)
+        reply, refusal = self._read(request, url, params, max_body_bytes, token)
         if refusal is not None and refusal.cause is Cause.TOKEN:
             self._tokens.reject(token)
-            reply, refusal = self._read(url, params, max_body_bytes, self._tokens.token())
+            reply, refusal = self._read(request, url, params, max_body_bytes, self._tokens.token())
         if refusal is not None:
             if reply.status == 404 and refusal.cause is Cause.RECORDING:
                 return reply
+            if refusal.cause in _RATES:
+                self._meters.was_throttled(request, daily=refusal.cause is Cause.RATE_DAY)
             if refusal.cause in {Cause.SCOPE, Cause.PLAN, Cause.FORBIDDEN}:
                 # A token carries what the app was allowed when it was issued: the next one may carry more.
                 self._tokens.reject(token)
@@ -154,12 +166,13 @@ class ZoomClient:
             raise self._unavailable(reply, f"the service answered {reply.status}")
         if reply.truncated:
             raise ApiUnavailable("the service's answer is larger than is read of it")
+        self._meters.succeeded(request, self._clock.now().timestamp())
         return reply
 
     def _read(
-        self, url: str, params: Mapping[str, str], max_body_bytes: int, token: Token
+        self, request: Request, url: str, params: Mapping[str, str], max_body_bytes: int, token: Token
     ) -> tuple[Reply, Refusal | None]:
-        failed = None
+        failed, began = None, self._clock.monotonic()
         try:
             reply = self._http.request(
                 "GET",
@@ -171,6 +184,7 @@ class ZoomClient:
             )
         except HttpFailure as failure:
             failed = failure
+        self._meters.answered(request, None if failed else reply.status, self._clock.monotonic() - began)
         if failed is not None:
             message = f"the service cannot be reached: {failed.kind.value}"
             raise ApiUnavailable(message, hint=failed.hint)
@@ -178,7 +192,7 @@ class ZoomClient:
         return reply, refusal_of(reply.status, reply.headers, body)
 
     def _error(self, reply: Reply, refusal: Refusal) -> Exception:
-        if refusal.cause in (Cause.RATE_SECOND, Cause.RATE_DAY):
+        if refusal.cause in _RATES:
             until = parse_retry_after(reply.headers, now=self._clock.now())
             return RateLimited(refusal.message, until=until, daily=refusal.cause is Cause.RATE_DAY)
         if refusal.cause is Cause.TOKEN:

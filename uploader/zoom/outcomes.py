@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from uploader.domain.allowance import Span
 from uploader.domain.interaction import BODY_FIELDS
 from uploader.domain.outcome import Cause, Kind, Outcome
 from uploader.platform.http import HttpFailure
 from uploader.zoom.schemas import interaction_id_of, json_object
-from uploader.zoom.waits import header, parse_retry_after, service_date
+from uploader.zoom.waits import allowance_of, header, parse_retry_after, service_date
 
 DEFINITE = frozenset({400, 401, 403, 404, 413, 415, 422, 429})
 """Statuses that, in the API's own shape, prove that nothing was created."""
@@ -81,6 +82,7 @@ def judge_submission(
         status=status,
         retry_at=parse_retry_after(headers, now=now),
         service_date=service_date(headers),
+        allowance=allowance_of(headers),
     )
     answer = json_object(body) or {}
     if 200 <= status <= 299:
@@ -155,8 +157,7 @@ def _errors(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _cause(status: int, headers: Mapping[str, str], answer: Mapping[str, Any], text: str) -> Cause:
     code = _code(answer)
     if status == 429:
-        daily = "daily" in (header(headers, "x-ratelimit-type") or "").lower() or "daily" in text
-        return Cause.RATE_DAY if daily else Cause.RATE_SECOND
+        return Cause.RATE_DAY if _is_daily(headers, text) else Cause.RATE_SECOND
     # before the token: a missing scope was seen with 400, 401 and code 124
     if code in _SCOPE_CODES or "does not contain scopes" in text:
         return Cause.SCOPE
@@ -169,6 +170,15 @@ def _cause(status: int, headers: Mapping[str, str], answer: Mapping[str, Any], t
     if code == 200 and status in (400, 403):
         return Cause.PLAN if any(word in text for word in _PLAN_WORDS) else Cause.FORBIDDEN
     return Cause.FORBIDDEN if status == 403 else Cause.RECORDING
+
+
+def _is_daily(headers: Mapping[str, str], text: str) -> bool:
+    """Say which limit a 429 is about: by its type or text, else by how large the limit is that nothing is left of."""
+    kind = (header(headers, "x-ratelimit-type") or "").lower()
+    if kind or "per-second" in text or "daily" in text:
+        return "daily" in kind or "daily" in text
+    allowance = allowance_of(headers)
+    return allowance is not None and (allowance.span, allowance.remaining) == (Span.DAY, 0)
 
 
 def _oauth_cause(status: int, error: str) -> Cause:

@@ -1,4 +1,4 @@
-"""When the service says to ask again, in whichever of its forms. Pure: the time now is an argument.
+"""What the service says of its limits, and when to ask again, in whichever of its forms. Pure: now is an argument.
 
 Source of the forms: the vendor's examples have an ISO 8601 time in Retry-After; seconds and HTTP
 dates are the standard's; X-RateLimit-Reset in epoch seconds was reported by users.
@@ -11,11 +11,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
+from uploader.domain.allowance import Allowance, Span
+
 LONGEST_WAIT = timedelta(hours=25)
 """A daily limit and an hour; what is said beyond that is not believed."""
 SKEW_NOTED = timedelta(minutes=1)
 """A clock that is further off than this is corrected for."""
 HEADER_LENGTH = 64
+LARGEST_PER_SECOND = 100
+LEAST_PER_DAY = 1000
+"""What a limit without a type counts by: the documented ones are at most 80 a second, or at least 1,000 a day."""
 
 
 def header(headers: Mapping[str, str], name: str) -> str | None:
@@ -45,6 +50,34 @@ def parse_retry_after(headers: Mapping[str, str], *, now: datetime) -> datetime 
     if moment is None or moment < now:
         return None
     return min(moment, now + LONGEST_WAIT)
+
+
+def allowance_of(headers: Mapping[str, str]) -> Allowance | None:
+    """Return what an answer says of the limit that it counts under, or None.
+
+    Source: X-RateLimit-Type, -Limit and -Remaining of an older official page; clients report them on
+    successes too, in lower case, and without the type on some 429.
+    """
+    limit, remaining = _count(headers, "x-ratelimit-limit"), _count(headers, "x-ratelimit-remaining")
+    if not limit:
+        return None
+    span = _span((header(headers, "x-ratelimit-type") or "").strip().lower(), limit)
+    return None if span is None else Allowance(span=span, limit=limit, remaining=remaining)
+
+
+def _span(kind: str, limit: int) -> Span | None:
+    if "daily" in kind:
+        return Span.DAY
+    if kind == "qps" or "second" in kind:
+        return Span.SECOND
+    if kind:
+        return None
+    return Span.SECOND if limit <= LARGEST_PER_SECOND else Span.DAY if limit >= LEAST_PER_DAY else None
+
+
+def _count(headers: Mapping[str, str], name: str) -> int | None:
+    text = (header(headers, name) or "").strip()
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) else None
 
 
 def _said(text: str, headers: Mapping[str, str], now: datetime) -> datetime | None:

@@ -210,20 +210,6 @@ def test_completion_completes_words_of_closed_lists_and_leaves_paths_to_the_shel
     assert qm(**environ).stdout == offered
 
 
-@pytest.mark.parametrize("option", ["--help", "--version"])
-def test_help_and_version_import_nothing_heavy(option):
-    checkout = Path(__file__).parents[3]
-    code = (
-        "import sys; from uploader.cli.main import run; run([sys.argv[1]]); "
-        "heavy = {'rich', 'pydantic', 'structlog', 'boto3', 'httpx', 'phonenumbers'} & set(sys.modules); "
-        "sys.exit(f'imported {heavy}' if heavy else 0)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, option], cwd=checkout, capture_output=True, text=True, timeout=30, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def test_a_broken_pipe_is_silent(good):
     reader, writer = os.pipe()
     os.close(reader)

@@ -26,7 +26,7 @@ CHECKOUT = Path(__file__).parents[3]
 SECRET = "canary-" + secrets.token_hex(8)
 ALL = {
     "configuration", "clock", "token", "scopes", "api", "source recordings", "watch limits", "staging",
-    "ledger", "disk", "sqlite", "daemon", "open files",
+    "ledger", "disk", "backups", "sqlite", "daemon", "open files",
 }  # fmt: skip
 
 

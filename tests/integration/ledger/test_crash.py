@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.ledger.kit import Kit
-from uploader.errors import LedgerBusy, LedgerError
+from uploader.errors import LedgerBusy, LedgerError, LedgerFull
 from uploader.ledger.ledger import Ledger
 
 REPOSITORY = Path(__file__).parents[3]
@@ -163,3 +164,24 @@ def test_on_a_disk_without_any_room_it_is_said_so_and_nothing_is_half_written(sm
         assert [one for one in kit.ledger.audit.findings(open_before=0) if one.count] == []
     finally:
         kit.close()
+
+
+def test_on_a_full_disk_it_opens_in_the_room_of_the_reserve_and_without_that_says_so(small_disk):
+    disk = small_disk(40)
+    Ledger.open_for_sending(disk / "ledger.db").close()
+    fill(disk)
+    with pytest.raises(LedgerFull):
+        Ledger.open_beside(disk / "ledger.db")
+    ledger = Ledger.open_for_sending(disk / "ledger.db")
+    ledger.books.set_notes({"a": "b"})
+    ledger.close()
+    assert not (disk / "ledger.db.reserve").exists()
+    with (disk / "filler").open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"x" * 4096):
+            pass
+    for _ in range(2):
+        with pytest.raises(LedgerFull, match="disk is full"):
+            Ledger.open_for_sending(disk / "ledger.db")
+    (disk / "filler").unlink()
+    Ledger.open_for_sending(disk / "ledger.db").close()
+    assert (disk / "ledger.db.reserve").exists()

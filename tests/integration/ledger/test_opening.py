@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -26,3 +28,17 @@ def test_two_that_open_a_new_ledger_at_once_both_can(tmp_path: Path):
         for thread in threads:
             thread.join(30)
         assert failures == []
+
+
+def test_another_process_that_comes_and_goes_leaves_the_write_ahead_log_of_this_one(tmp_path: Path):
+    ledger = Ledger.open_beside(tmp_path / "ledger.db")
+    log = tmp_path / "ledger.db-wal"
+    ledger.books.set_notes({"first": "1"})  # the log has something in it, and this process connections
+    Ledger.open_beside(tmp_path / "ledger.db").close()
+    before = log.stat().st_ino
+    # The last one to close the ledger removes its log; SQLite tells who is the last by the locks.
+    coming = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT * FROM note'); db.close()"
+    subprocess.run([sys.executable, "-c", coming, str(tmp_path / "ledger.db")], check=True, timeout=30)
+    assert log.exists()
+    assert log.stat().st_ino == before
+    ledger.close()

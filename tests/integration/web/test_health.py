@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import http.client
 import json
+import threading
 from collections.abc import Iterator
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.parser import text_string_to_metric_families
 
-from uploader.domain.recording import State
+from tests.unit.ledger.kit import FakeClock
 from uploader.errors import LedgerError
-from uploader.web.health import HealthSnapshot, Vitals, health_app
+from uploader.platform.meters import Histogram
+from uploader.service.metrics.family import Family, counters, gauge, gauges, histogram
+from uploader.web.exposition import FRESH_SECONDS, Exposition
+from uploader.web.health import Vitals, health_app
 from uploader.web.server import HttpServer
 
 WELL = Vitals(heartbeat_fresh=True, started=True, stopping=False, ledger_usable=True)
@@ -23,18 +27,23 @@ class Process:
 
     def __init__(self) -> None:
         self.now = WELL
-        self.snapshots = 0
+        self.clock = FakeClock()
+        self.looks = 0
         self.ledger_broken = False
-        self.waiting: float | None = 12.5
+        self.waits = Histogram((0.1, 1.0))
 
     def vitals(self) -> Vitals:
         return self.now
 
-    def snapshot(self) -> HealthSnapshot:
-        self.snapshots += 1
+    def families(self) -> Iterator[Family]:
+        self.looks += 1
         if self.ledger_broken:
             raise LedgerError("the ledger cannot be read")
-        return HealthSnapshot(recordings={State.READY: 3}, submission_open=False, oldest_waiting_seconds=self.waiting)
+        yield gauge("waiting", "How many wait.", 12.5)
+        yield gauge("missing", "What is not known.", None)
+        yield gauges("open", 'With "quotes"\nand lines.', {('a"b\\c\nd',): 1}, "name")
+        yield counters("sent", "What was sent.", {("yes",): 3, ("no",): 0}, "outcome")
+        yield histogram("wait_seconds", "How long.", {("x",): self.waits.read()}, "who")
 
 
 @pytest.fixture
@@ -44,20 +53,18 @@ def process() -> Process:
 
 @pytest.fixture(params=[True])
 def port(process: Process, request) -> Iterator[int]:
-    registry = CollectorRegistry() if request.param else None
-    if registry is not None:
-        Counter("qm_uploader_other", "Another metric of the same registry.", registry=registry).inc()
-    app = health_app(vitals=process.vitals, snapshot=process.snapshot, registry=registry)
+    exposition = Exposition(process.families, process.clock) if request.param else None
+    app = health_app(vitals=process.vitals, exposition=exposition)
     server = HttpServer(app, "127.0.0.1", 0, max_connections=10, name="web", setting="web.listen")
     server.start()
     yield server.port
     server.stop(0)
 
 
-def ask(port: int, path: str, method: str = "GET") -> tuple[int, str, bytes]:
+def ask(port: int, path: str, method: str = "GET", accept: str = "*/*") -> tuple[int, str, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request(method, path)
+        connection.request(method, path, headers={"Accept": accept})
         response = connection.getresponse()
         return response.status, response.getheader("content-type", ""), response.read()
     finally:
@@ -94,22 +101,62 @@ def test_readiness_says_on_one_line_what_is_missing(
     assert body.count(b"\n") == 1
 
 
-def test_metrics_show_every_state_and_the_rest_of_the_registry(port: int, process: Process) -> None:
-    assert process.snapshots == 0
+def test_metrics_are_what_a_parser_reads_back(port: int, process: Process) -> None:
+    process.waits.observe(0.5)
+    assert process.looks == 0
     status, kind, body = ask(port, "/metrics")
-    lines = body.decode().splitlines()
+    assert (status, kind) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    found = {one.name: one for one in text_string_to_metric_families(body.decode())}
+    assert found["qm_uploader_waiting"].samples[0].value == 12.5
+    assert found["qm_uploader_missing"].samples == []
+    assert found["qm_uploader_open"].samples[0].labels == {"name": 'a"b\\c\nd'}
+    assert {s.labels["outcome"]: s.value for s in found["qm_uploader_sent"].samples} == {"yes": 3, "no": 0}
+    assert all(s.name == "qm_uploader_sent_total" for s in found["qm_uploader_sent"].samples)
+    waits = [(s.name, s.labels.get("le"), s.value) for s in found["qm_uploader_wait_seconds"].samples]
+    assert waits == [
+        ("qm_uploader_wait_seconds_bucket", "0.1", 0),
+        ("qm_uploader_wait_seconds_bucket", "1.0", 1),
+        ("qm_uploader_wait_seconds_bucket", "+Inf", 1),
+        ("qm_uploader_wait_seconds_count", None, 1),
+        ("qm_uploader_wait_seconds_sum", None, 0.5),
+    ]
+    assert found["process_resident_memory_bytes"].samples[0].value > 0
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_open"),
+    [
+        ("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5", True),
+        ("application/openmetrics-text; version=9; escaping=\x7f'", True),
+        ("text/plain;version=1.0.0;escaping=allow-utf-8", False),
+        ("x" * 5000, False),
+    ],
+)
+def test_the_format_is_one_of_two_whatever_is_asked_for(port: int, accept: str, is_open: bool) -> None:
+    status, kind, body = ask(port, "/metrics", accept=accept)
     assert status == 200
-    assert kind.startswith("text/plain")
-    assert 'qm_uploader_recordings{state="ready"} 3.0' in lines
-    assert sum(line.startswith("qm_uploader_recordings{") for line in lines) == len(State)
-    assert "qm_uploader_submission_open 0.0" in lines
-    assert "qm_uploader_oldest_waiting_seconds 12.5" in lines
-    assert "qm_uploader_other_total 1.0" in lines
+    wanted = "application/openmetrics-text; version=1.0.0" if is_open else "text/plain; version=0.0.4"
+    assert kind == f"{wanted}; charset=utf-8"
+    assert body.endswith(b"# EOF\n") is is_open
 
 
-def test_nothing_waiting_is_zero_seconds(port: int, process: Process) -> None:
-    process.waiting = None
-    assert b"\nqm_uploader_oldest_waiting_seconds 0.0\n" in ask(port, "/metrics")[2]
+def test_many_who_ask_at_once_cost_one_look(port: int, process: Process) -> None:
+    threads = [threading.Thread(target=ask, args=(port, "/metrics")) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert process.looks == 1
+    process.clock.advance(FRESH_SECONDS)
+    ask(port, "/metrics")
+    assert process.looks == 2
+
+
+def test_a_ledger_that_can_be_read_again_is_shown_at_once(port: int, process: Process) -> None:
+    process.ledger_broken = True
+    assert ask(port, "/metrics")[0] == 503
+    process.ledger_broken = False
+    assert ask(port, "/metrics")[0] == 200
 
 
 def test_metrics_without_a_ledger_are_503_and_health_goes_on(port: int, process: Process) -> None:
@@ -119,7 +166,7 @@ def test_metrics_without_a_ledger_are_503_and_health_goes_on(port: int, process:
 
 
 @pytest.mark.parametrize("port", [False], indirect=True)
-def test_without_a_registry_there_are_no_metrics(port: int) -> None:
+def test_without_an_exposition_there_are_no_metrics(port: int) -> None:
     assert ask(port, "/metrics")[0] == 404
 
 

@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from uploader.errors import UsageError
+from uploader.service.metrics.servers import ServerLoad
 from uploader.web.server import HttpServer
 
 LARGE = 4 * 1024 * 1024
@@ -170,6 +171,7 @@ def test_more_requests_than_allowed_are_told_to_come_later(open_site) -> None:
     large(site)
     site.slow().recv(100)
     assert site.ask().status == 503
+    assert site.server.load().refused == {"busy": 1}
 
 
 def test_far_more_connections_than_allowed_are_dropped(open_site) -> None:
@@ -183,6 +185,7 @@ def test_far_more_connections_than_allowed_are_dropped(open_site) -> None:
             except ConnectionResetError:
                 dropped += 1
         assert dropped == 4
+        assert site.server.load().refused == {"flood": 8}
     finally:
         for client in clients:
             client.close()
@@ -194,6 +197,23 @@ def test_a_head_that_does_not_come_ends_the_connection(open_site, read_all, sent
     with socket.create_connection(("127.0.0.1", site.server.port), timeout=10) as client:
         client.sendall(sent)
         assert read_all(client) == b""
+        assert site.server.load().refused == {"slow": 1}
+
+
+def test_the_load_counts_connections_and_requests(site) -> None:
+    client = http.client.HTTPConnection("127.0.0.1", site.server.port, timeout=10)
+    for _ in range(2):
+        client.request("GET", "/x")
+        assert client.getresponse().read() == b"Not found.\n"
+    load = site.server.load()
+    client.close()
+    assert (load.connections, load.refused) == (1, {})
+    # a request is counted when its answer is complete, which its client may see before
+    assert load.requests in {1, 2}
+
+
+def test_a_server_that_was_not_started_has_no_load() -> None:
+    assert server().load() == ServerLoad(connections=0, requests=0, refused={})
 
 
 def test_a_second_head_that_does_not_come_ends_the_connection(open_site, read_all) -> None:

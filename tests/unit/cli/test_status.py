@@ -71,6 +71,16 @@ def test_sources_say_what_keeps_them(qm, maker):
     assert "bucket" not in out  # is not enabled
 
 
+def test_a_source_says_why_it_is_only_scanned(qm, maker):
+    maker.source("hq")
+    maker.ledger.books.set_notes({"watch/hq": "too many folders to watch: set `x=1` in /etc/sysctl.d"})
+    assert "scanned only: too many folders to watch: set `x=1`" in qm("status").out
+    [found] = [one for one in qm("status", "--json").json["sources"] if one["name"] == "hq"]
+    assert found["polled"].startswith("too many folders")
+    maker.ledger.books.set_notes({"watch/hq": ""})
+    assert "scanned only" not in qm("status").out
+
+
 def test_everything_that_needs_attention_is_on_the_page(qm, maker):
     maker.quarantined()
     maker.submitted()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uploader.domain.budget import day_of, remaining, resets_at
+from uploader.domain.budget import day_of, kept_for_live, remaining, resets_at
 
 
 @pytest.mark.parametrize(("used", "limit", "left"), [(0, 5, 5), (4, 5, 1), (5, 5, 0), (9, 5, 0), (9, 0, None)])
@@ -26,3 +26,12 @@ def test_reset_is_the_first_moment_of_the_next_day(now):
     assert timedelta(0) < reset - now <= timedelta(days=1)
     assert day_of(reset) != day_of(now)
     assert day_of(reset - timedelta(microseconds=1)) == day_of(now)
+
+
+@pytest.mark.parametrize(("hour", "kept"), [(0, 600), (12, 300), (23, 25)])
+def test_a_twentieth_of_the_day_is_kept_for_live_ones_and_less_the_less_of_it_is_left(hour, kept):
+    assert kept_for_live(12_000, datetime(2026, 11, 20, hour, tzinfo=UTC)) == kept
+
+
+def test_without_a_limit_nothing_is_kept():
+    assert kept_for_live(0, datetime(2026, 11, 20, tzinfo=UTC)) == 0

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from uploader.domain.pairing import is_sidecar_name, pair
 from uploader.domain.recording import Stamp
-from uploader.domain.scanning import difference
+from uploader.domain.scanning import Total, difference, digest
 
 GONE = Stamp(size_bytes=-1, mtime_ns=0, inode=0)
 
@@ -114,3 +114,49 @@ def test_came_went_and_concerned_do_not_overlap(before, after):
     assert not set(found.came) & set(found.went)
     assert not set(concerned(found)) & ({*found.came} | {*found.went})
     assert not any(is_sidecar_name(name) for name in concerned(found))
+
+
+FILES = st.lists(
+    st.tuples(
+        st.binary(min_size=1, max_size=9),
+        st.builds(
+            Stamp, size_bytes=st.integers(0, 2**62), mtime_ns=st.integers(-(2**62), 2**62), inode=st.integers(0, 2**63)
+        ),
+    ),
+    max_size=6,
+)
+
+
+def total_of(files):
+    total = Total()
+    for name, stamp in files:
+        total = total.plus(name, stamp)
+    return total
+
+
+@given(files=FILES, data=st.data())
+def test_a_total_is_the_same_in_any_order_and_files_can_be_taken_away_again(files, data):
+    total = total_of(files)
+    assert total == total_of(data.draw(st.permutations(files)))
+    assert total == Total.of(len(files), sum(digest(n, s.size_bytes, s.mtime_ns, s.inode) for n, s in files))
+    assert -(2**63) <= total.checksum < 2**63
+    for name, stamp in files:
+        total = total.minus(name, stamp)
+    assert total == Total()
+
+
+@given(one=FILES, other=FILES)
+def test_totals_tell_files_apart(one, other):
+    assert (total_of(one) == total_of(other)) == (sorted(one, key=repr) == sorted(other, key=repr))
+
+
+def test_two_files_that_exchanged_their_names_have_another_total():
+    """As they would not, were a digest the sum of one of the name and one of the rest."""
+    first, second = Stamp(size_bytes=1, mtime_ns=5, inode=1), Stamp(size_bytes=1, mtime_ns=5, inode=2)
+    before, after = [(b"a", first), (b"b", second)], [(b"a", second), (b"b", first)]
+    assert total_of(before) != total_of(after)
+
+
+def test_a_digest_is_the_same_for_ever():
+    """Another one would have every file of every ledger compared once."""
+    assert digest(b"call.wav", 1, 2, 3) == 11549831387480928881

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import sqlite3
 import tempfile
@@ -18,6 +19,7 @@ from uploader.domain.reasons import Reason
 from uploader.domain.recording import Stamp, State
 from uploader.ledger import changes
 from uploader.ledger.discovery import Seen
+from uploader.ledger.entries import Entry
 from uploader.ledger.identity import Contents, Identity
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import AttemptRow, RecordingRow, to_ms
@@ -159,6 +161,17 @@ class Kit:
         n = self.ask("SELECT max(n) FROM recording WHERE location = ?", directory + b"/" + name)[0][0]
         return self.row(n)
 
+    def entries(self, directory: bytes = ROOT, *, source_n: int | None = None) -> dict[bytes, Entry]:
+        """Return what the scan cache has of one directory."""
+        rows = self.ask(
+            "SELECT name, size_bytes, mtime_ns, inode, recording_n FROM entry WHERE directory_n = "
+            "(SELECT n FROM directory WHERE source_n = ? AND path = ?)", source_n or self.source_n, directory,
+        )  # fmt: skip
+        return {
+            name: Entry(stamp=Stamp(size_bytes=size, mtime_ns=mtime, inode=inode), recording_n=n)
+            for name, size, mtime, inode, n in rows
+        }
+
     def row(self, n: int) -> RecordingRow:
         found = self.ledger.recordings.get(n)
         assert found is not None
@@ -176,9 +189,10 @@ class Kit:
 
     def identity(self, **values: Any) -> Identity:
         self._contents += 1
+        digest = hashlib.sha256(b"%d" % self._contents).digest()
         known = {
-            "content_id": f"sha256:{self._contents}", "sha256": b"\1" * 32, "call_key": None, "match_key": None,
-            "same_call": SameCall.HOLD,
+            "content_id": f"sha256:{digest.hex()}", "sha256": None if "content_id" in values else digest,
+            "call_key": None, "match_key": None, "same_call": SameCall.HOLD,
         }  # fmt: skip
         return Identity(**known | values)
 
@@ -197,7 +211,7 @@ class Kit:
         )
 
     def begin(self, row: RecordingRow) -> tuple[AttemptRow, RecordingRow]:
-        begun = self.ledger.attempts.begin(self.claim(row), at=self.now, day="2026-11-20", staged_key=None)
+        begun = self.ledger.attempts.begin(self.claim(row), at=self.now, day="2026-11-20")
         assert isinstance(begun, tuple), begun
         return begun
 

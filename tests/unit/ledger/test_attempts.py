@@ -34,7 +34,7 @@ def of(kit, row):
 
 
 def begin(kit, row):
-    return kit.ledger.attempts.begin(kit.claim(row), at=kit.now, day="2026-11-20", staged_key="k")
+    return kit.ledger.attempts.begin(kit.claim(row), at=kit.now, day="2026-11-20")
 
 
 def counter(kit, name):
@@ -151,7 +151,7 @@ def test_of_two_twins_that_begin_at_once_one_goes(sender):
     rows = [sender.claim(sender.staged(b"%d.wav" % n, match_key="m")) for n in range(4)]
 
     def go(row):
-        return sender.ledger.attempts.begin(row, at=sender.now, day="d", staged_key=None)
+        return sender.ledger.attempts.begin(row, at=sender.now, day="d")
 
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(go, rows))
@@ -173,14 +173,14 @@ def test_a_recording_that_went_round_again_in_other_hands_is_not_begun_twice(kit
     staged = kit.ledger.recordings.apply(kit.claim(mine), Event.STAGED, at=kit.now, staged="{}", due_at=kit.now)
     attempt, _ = kit.begin(staged)
     for act in (
-        lambda: kit.ledger.attempts.begin(mine, at=kit.now, day="d", staged_key=None),
+        lambda: kit.ledger.attempts.begin(mine, at=kit.now, day="d"),
         lambda: kit.ledger.attempts.doubt(mine, since=0, at=kit.now),
     ):
         with pytest.raises(RowMoved):
             act()
     kit.finish(attempt, refused())
     with pytest.raises(RowMoved):
-        kit.ledger.attempts.begin(mine, at=kit.now, day="d", staged_key=None)
+        kit.ledger.attempts.begin(mine, at=kit.now, day="d")
     assert [one.number for one in of(kit, mine)] == [1]
     assert kit.ledger.books.submissions("d") == 0
 
@@ -429,9 +429,10 @@ def test_own_interactions_are_known_by_call_and_by_answer(kit):
     kit.finish(attempt, accepted("i-1"))
     start = to_ms(NOON.replace(day=1, hour=4))
     found = kit.ledger.attempts.in_window
-    assert [one.attempt.n for one in found(start=start, end=start)] == [attempt.n]
-    assert [one.attempt.n for one in found(start=kit.now, end=kit.now)] == [attempt.n]
-    assert found(start=start + 1, end=kit.now - 1) == []
+    assert [one.n for one in found(start=start, end=start)] == [attempt.n]
+    assert [one.n for one in found(start=kit.now, end=kit.now)] == [attempt.n]
+    assert list(found(start=start + 1, end=kit.now - 1)) == []
+    assert kit.ledger.attempts.own_ids(["i-1", "i-2"]) == {"i-1"}
 
 
 def test_what_a_walk_showed_first_stays_and_what_it_lacked_is_the_last(kit):

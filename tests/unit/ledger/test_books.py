@@ -6,11 +6,15 @@ import sqlite3
 
 import pytest
 
+from uploader.domain.lifecycle import Event
+from uploader.domain.recording import State
 from uploader.errors import LedgerError
 from uploader.ledger.audit import Step
 from uploader.ledger.books import GateRow, bump
+from uploader.ledger.ids import ALPHABET, LENGTH, new_id
 from uploader.ledger.ledger import Ledger
-from uploader.ledger.rows import ID_ALPHABET, ID_LENGTH, from_ms, new_id, to_ms
+from uploader.ledger.rows import from_ms, to_ms
+from uploader.ledger.words import NUMBERS, WORDS
 
 
 def findings(kit, open_before=0):
@@ -91,11 +95,24 @@ def test_times_go_to_the_ledger_and_back(kit):
 
 
 def test_ids_have_no_look_alikes():
-    found = {new_id() for _ in range(300)}
+    found = {new_id(n) for n in range(300)}
     assert len(found) == 300
-    assert {len(one) for one in found} == {ID_LENGTH}
-    assert set("".join(found)) <= set(ID_ALPHABET)
-    assert not set("ilou") & set(ID_ALPHABET)
+    assert {len(one) for one in found} == {LENGTH}
+    assert set("".join(found)) <= set(ALPHABET)
+    assert not set("ilou") & set(ALPHABET)
+
+
+def test_every_state_and_event_has_its_word_and_the_ledger_has_them_all(kit):
+    assert {*State, *Event} <= set(WORDS)
+    assert len(set(WORDS)) == len(WORDS)
+    assert kit.ask("SELECT n, word FROM word ORDER BY n") == list(enumerate(WORDS, start=1))
+
+
+def test_a_word_that_nobody_knows_is_shown_as_its_number(kit):
+    row = kit.discover()
+    kit.force("UPDATE step SET event = 999")
+    assert kit.history(row) == ["999"]
+    assert Step(before=None, event="999", after="discovered") in kit.ledger.audit.steps()
 
 
 def test_books_that_add_up_have_nothing_to_find(kit):
@@ -110,7 +127,7 @@ def test_books_that_add_up_have_nothing_to_find(kit):
     [
         ("state", "UPDATE recording SET state = 'lost' WHERE n = 1"),
         ("history", "UPDATE recording SET state = 'ready' WHERE n = 1"),
-        ("history", "DELETE FROM history WHERE recording_n = 1"),
+        ("history", "DELETE FROM step WHERE recording_n = 1"),
         ("interaction", "UPDATE recording SET interaction_id = NULL WHERE n = 1"),
         ("interaction", "UPDATE recording SET interaction_id = 'other' WHERE n = 1"),
         ("interaction", "DELETE FROM attempt WHERE recording_n = 1"),
@@ -120,7 +137,7 @@ def test_books_that_add_up_have_nothing_to_find(kit):
         ("histories", "DELETE FROM recording WHERE n = 1"),
         ("counts", "DELETE FROM recording WHERE n = 1"),
         ("counts", "UPDATE tally SET count = count + 1"),
-        ("counts", "INSERT INTO tally VALUES (1, 7, 'ready', 2)"),
+        ("counts", "INSERT INTO tally VALUES (1, 7, 'ready', 2, 2)"),
     ],
 )
 def test_what_does_not_add_up_is_found(kit, check, statement):
@@ -139,7 +156,7 @@ def test_an_attempt_that_is_open_for_too_long_is_found(kit):
 
 def test_an_illegal_step_in_a_history_is_found(kit):
     row = kit.ready()
-    kit.force("INSERT INTO history (recording_n, at, event, state) VALUES (?, 1, 'accepted', 'submitted')", row.n)
+    kit.force("INSERT INTO step VALUES (?, 99, 1, ?, ?, NULL)", row.n, NUMBERS["accepted"], NUMBERS["submitted"])
     step = Step(before="ready", event="accepted", after="submitted")
     assert step in kit.ledger.audit.steps()
     assert kit.ledger.audit.recordings_with([step]).ids == (row.id,)

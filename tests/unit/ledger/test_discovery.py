@@ -10,8 +10,8 @@ from uploader.domain.outcome import Cause
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 from uploader.ledger.discovery import Seen
+from uploader.ledger.entries import GONE
 from uploader.ledger.recordings import PARKED
-from uploader.ledger.sighting import GONE
 
 S = State
 WAITING = {S.DISCOVERED, S.READY, S.STAGED, S.QUARANTINED, S.REFUSED, S.DUPLICATE, S.SKIPPED}
@@ -20,7 +20,7 @@ SENT_OR_GIVEN_UP = {S.SUBMITTED, S.ANALYZED, S.DISCARDED}
 
 
 def entries(kit):
-    return kit.ledger.discovery.entries(kit.source_n, ROOT)
+    return kit.entries()
 
 
 def test_a_new_file_is_a_recording_that_rests(kit):
@@ -217,19 +217,21 @@ def test_settings_that_change_let_what_waits_be_judged_again(kit):
 
 def test_only_names_of_the_stem_are_looked_up(kit):
     kit.record(b"a.wav", b"ab.wav", b"a.b.wav", sidecars=(b"a.json", b"a.wav.json", b"a"))
-    found = kit.ledger.discovery.entries_with_prefix(kit.source_n, ROOT, b"a.")
+    (directory,) = kit.ledger.scan_cache.directories(kit.source_n)
+    assert set(kit.ledger.scan_cache.siblings(kit.source_n, ROOT, b"a.")) == set(entries(kit)) - {b"ab.wav"}
+    found = kit.ledger.scan_cache.with_prefixes(directory.n, [b"a.", b"none."])
     assert set(found) == {b"a", b"a.wav", b"a.b.wav", b"a.json", b"a.wav.json"}
 
 
 def test_a_name_that_goes_on_with_bytes_that_are_no_text_is_of_the_stem_too(kit):
     kit.record(b"a.\xff\xff", sidecars=(b"a.\xff\xff.json",))
-    assert len(kit.ledger.discovery.entries_with_prefix(kit.source_n, ROOT, b"a.")) == 2
+    assert len(kit.ledger.scan_cache.siblings(kit.source_n, ROOT, b"a.")) == 2
 
 
 def test_one_source_does_not_see_the_entries_of_another(kit):
     kit.record(b"a.wav")
     other = kit.source("other")
-    assert kit.ledger.discovery.entries(other, ROOT) == {}
+    assert kit.entries(source_n=other) == {}
     assert kit.record(b"a.wav", source_n=other) == Seen(new=1)
 
 

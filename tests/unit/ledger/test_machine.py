@@ -19,6 +19,7 @@ from uploader.errors import RowMoved
 from uploader.ledger import changes
 from uploader.ledger.identity import Contents
 from uploader.ledger.settlement import Obstacle
+from uploader.ledger.words import PRUNED
 
 NAMES = st.sampled_from([b"a.wav", b"b.wav", b"c.wav", b"d.wav"])
 VERSIONS = st.integers(1, 3)
@@ -129,7 +130,7 @@ class Ledgers(RuleBasedStateMachine):
         row = self.take(number, State.STAGED)
         if row is None:
             return
-        begun = self.try_(lambda: self.kit.ledger.attempts.begin(row, at=self.kit.now, day="d", staged_key=None))
+        begun = self.try_(lambda: self.kit.ledger.attempts.begin(row, at=self.kit.now, day="d"))
         if isinstance(begun, tuple):
             self.flying.append(begun)
         elif begun is Obstacle.TWIN:
@@ -207,6 +208,10 @@ class Ledgers(RuleBasedStateMachine):
     def forgive(self):
         self.kit.ledger.recordings.forgive_refusals(at=self.kit.now)
 
+    @rule(age=st.sampled_from([0, 0, DAY_MS]))
+    def prune(self, age):
+        self.kit.ledger.pruning.prune(low=0, high=10**6, before=self.kit.now - age, at=self.kit.now)
+
     @rule()
     def resume_backlog(self):
         self.kit.ledger.discovery.release_backlog(self.kit.source_n, at=self.kit.now)
@@ -237,6 +242,8 @@ class Ledgers(RuleBasedStateMachine):
                     assert TRANSITIONS[State(step.before), Event(step.event)] == step.after
                 if step.before == "submitting":
                     assert step.event in LEFT_BY
+            elif step.event == PRUNED:
+                assert step.before is None, step
             else:
                 assert step.before == step.after, step
 

@@ -76,7 +76,7 @@ def test_what_waits_while_a_commit_runs_is_committed_together(group, path):
         blocker = pool.submit(group.write, first)
         assert running.wait(10)
         others = [pool.submit(group.write, insert(str(n))) for n in range(20)]
-        while group._queue.qsize() < 20:
+        while group.waiting < 20:
             pass
         go.set()
         for one in [blocker, *others]:
@@ -250,7 +250,7 @@ def test_a_commit_that_fails_fails_every_piece_of_it(group, path):
         blocker = pool.submit(group.write, first)
         assert running.wait(10)
         pieces = [pool.submit(group.write, insert("small")), pool.submit(group.write, fat)]
-        while group._queue.qsize() < 2:
+        while group.waiting < 2:
             pass
         go.set()
         blocker.result(10)

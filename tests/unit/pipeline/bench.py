@@ -187,6 +187,7 @@ class Stager:
     renews: bool = False
     removed: list[int] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
+    is_instant: bool = False
 
     def stage(self, row: RecordingRow) -> str:
         self.story.append("stage")
@@ -246,7 +247,7 @@ class Bench:
         self.gates = {name: Gate(name, self.ledger.books, self.clock, POLICY) for name in GateName}
         self.governor = Governor(
             submissions_per_second=1000, submissions_per_day=self.per_day, reads_per_second=1000,
-            gates=self.gates, books=self.ledger.books, clock=self.clock,
+            gates=self.gates, books=self.ledger.books, clock=self.clock, pause=lambda seconds: None,
         )  # fmt: skip
         self.intake = Intake(self.ledger, self.clock)
         self.submission = Submission(

@@ -163,6 +163,16 @@ def test_name_that_comes_or_goes_is_seen_though_folders_are_kept(tmp_path: Path)
     assert names(folder, b"a.") == []
 
 
+def test_of_many_names_only_those_of_the_last_folder_are_kept(tmp_path: Path):
+    names = FolderNames(most_names=5)
+    for folder in ("one", "two", "three"):
+        (tmp_path / folder).mkdir()
+        for number in range(3):
+            (tmp_path / folder / f"{number}.wav").touch()
+        assert names(os.fsencode(tmp_path / folder), b"1.") == [b"1.wav"]
+    assert list(names._kept) == [os.fsencode(tmp_path / "three")]
+
+
 def test_folder_that_cannot_be_listed_is_out_of_reach(tmp_path: Path):
     with pytest.raises(SourceUnavailable):
         FolderNames()(os.fsencode(tmp_path / "no"), b"a.")

@@ -117,17 +117,17 @@ def test_a_repeat_is_not_allowed_for_a_request_that_was_sent_while_the_decision_
     row = bench.send(bench.staged(), "nothing")
     bench.look()
     bench.clock.advance(61)
-    find_owners = bench.ledger.attempts.owners
+    find_own = bench.ledger.attempts.own_ids
 
-    def owners(ids):
-        bench.ledger.attempts.owners = find_owners
+    def own_ids(ids):
+        bench.ledger.attempts.own_ids = find_own
         bench.send(bench.kit.apply(row, Event.SEND_AGAIN, due_at=bench.now, cleared=1), "lost")
-        return find_owners(ids)
+        return find_own(ids)
 
     read = bench.reconciler._look
 
     def look(*parts):
-        bench.ledger.attempts.owners = owners
+        bench.ledger.attempts.own_ids = own_ids
         return read(*parts)
 
     bench.reconciler._look = look

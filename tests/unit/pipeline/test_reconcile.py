@@ -50,6 +50,16 @@ def test_a_lost_answer_is_found_and_adopted_at_the_first_look(bench):
     assert accepted_count(bench, row) == 1
 
 
+def test_since_when_an_attempt_was_known_is_forgotten_with_it(bench):
+    bench.learn()
+    row = bench.send(bench.staged(), "lost")
+    bench.reconciler.seconds_to_next()
+    assert list(bench.reconciler._known_since) == [one.n for one in bench.attempts_of(row)]
+    assert bench.look() == 1
+    bench.reconciler.seconds_to_next()
+    assert bench.reconciler._known_since == {}
+
+
 def test_one_that_was_not_accepted_is_sent_again_only_after_the_wait_and_with_proof(bench):
     bench.learn()
     row = bench.send(bench.staged(), "nothing")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from uploader.sandbox.answers import Answer, Refused
+from uploader.sandbox.config import RateWindow
 from uploader.sandbox.limits import RateLimits
 
 
@@ -66,3 +67,31 @@ def test_without_limits_nothing_is_refused(clock) -> None:
     limits = RateLimits(per_second=0, per_day=0, now=clock)
     for _ in range(500):
         assert limits.take() == {"X-RateLimit-Category": "Medium"}
+
+
+def test_a_sliding_second_has_no_more_than_the_limit_wherever_it_begins(clock) -> None:
+    limits = RateLimits(per_second=2, per_day=0, now=clock, window=RateWindow.SLIDING)
+    clock.move(0.9)
+    limits.take()
+    clock.move(0.05)
+    limits.take()
+    clock.move(0.06)  # another calendar second
+    answer = refusal(limits)
+    assert answer.headers["X-RateLimit-Remaining"] == "0"
+    assert answer.headers["Retry-After"] == "1"
+    clock.move(0.89)  # a whole second after the first
+    assert limits.take()["X-RateLimit-Remaining"] == "0"
+    refusal(limits)
+    clock.move(0.05)
+    limits.take()
+
+
+def test_refusals_are_counted_by_the_limit_that_they_met(clock) -> None:
+    limits = RateLimits(per_second=1, per_day=1, now=clock)
+    limits.take()
+    refusal(limits)
+    clock.move(12 * 3600)
+    limits.take()
+    limits.resume(clock(), 0)
+    refusal(limits)
+    assert limits.refused == {"second": 1, "day": 1}

@@ -14,7 +14,8 @@ from uploader.domain.gates import Why
 from uploader.domain.lifecycle import Event
 from uploader.domain.recording import State
 from uploader.errors import LedgerError
-from uploader.service.dispatcher import LONGEST_WAIT_SECONDS, STAGED_AHEAD, Dispatcher
+from uploader.ledger.recordings import BACK_FILL
+from uploader.service.dispatcher import AHEAD, LONGEST_WAIT_SECONDS, STAGED_AHEAD, Dispatcher
 from uploader.service.line import Admission
 
 
@@ -34,6 +35,7 @@ class FakeLine:
     carried: list = field(default_factory=list)
     returned: list = field(default_factory=list)
     asked: int = 0
+    kept_back: tuple = ()
 
     def admits(self):
         self.asked += 1
@@ -75,10 +77,10 @@ def turn(bench, dispatcher, turns=1):
     dispatcher._bell = bell
     fed = []
     put = dispatcher._parcels.put
-    dispatcher._parcels.put = lambda parcel: (fed.append(parcel), put(parcel)) if parcel else None
+    dispatcher._parcels.put = lambda parcel: (fed.append(parcel), put(parcel)) if parcel.row else None
     dispatcher.run()
     bench.stop.clear()
-    return bell.waits, [(row.location.rpartition(b"/")[2], admission) for row, admission in fed]
+    return bell.waits, [(parcel.row.location.rpartition(b"/")[2], parcel.admission) for parcel in fed]
 
 
 def ready(bench, name, number):
@@ -94,12 +96,39 @@ def test_live_submissions_go_before_preparations_and_those_before_back_fill(benc
     assert fed == [(b"staged.wav", Admission.FREELY), (b"new.wav", None), (b"fill.wav", None)]
 
 
-def test_no_more_is_claimed_than_there_are_hands(bench):
-    for n in range(5):
+def test_back_fill_that_is_kept_back_is_not_fed_and_makes_no_busy_loop(bench):
+    fill = bench.staged("fill.wav", call(1))
+    bench.kit.force("UPDATE recording SET lane = ? WHERE n = ?", BACK_FILL, fill.n)
+    dispatcher = bench.new_dispatcher(workers=3, line=FakeLine(kept_back=(BACK_FILL,)))
+    waits, fed = turn(bench, dispatcher)
+    assert (waits, fed) == ([LONGEST_WAIT_SECONDS], [])
+    bench.staged("live.wav", call(2))
+    bench.stop.clear()
+    _, fed = turn(bench, dispatcher)
+    assert fed == [(b"live.wav", Admission.FREELY)]
+
+
+def test_no_more_is_claimed_than_one_small_batch(bench):
+    for n in range(9):
         bench.drop(f"{n}.wav", call(n))
     dispatcher = bench.new_dispatcher(workers=2, line=FakeLine())
     _, fed = turn(bench, dispatcher, turns=3)
-    assert len(fed) == 2
+    assert len(fed) == 2 * (1 + AHEAD)
+
+
+def test_what_was_claimed_ahead_lets_a_live_recording_go_before_it(bench):
+    for n in range(4):
+        bench.drop(f"old-{n}.wav", call(n), lane=1)
+    line = FakeLine()
+    dispatcher = bench.new_dispatcher(workers=1, line=line)
+    dispatcher._feed()
+    bench.drop("live.wav", call(7))
+    dispatcher._parcels.get_nowait()
+    dispatcher._parcels.get_nowait()
+    dispatcher._parcels.get_nowait()
+    dispatcher._busy = 0
+    dispatcher._feed()
+    assert dispatcher._parcels.get_nowait().row.location.endswith(b"live.wav")
 
 
 def test_what_no_worker_has_begun_is_handed_back_at_the_end(bench):
@@ -316,7 +345,7 @@ def test_a_back_fill_that_is_prepared_far_enough_ahead_makes_no_busy_loop(bench)
 
 
 def test_busy_hands_make_no_busy_loop(bench):
-    for n in range(5):
+    for n in range(9):
         bench.drop(f"{n}.wav", call(n))
     waits, _ = turn(bench, bench.new_dispatcher(workers=1, line=FakeLine()), turns=5)
     assert waits == [LONGEST_WAIT_SECONDS] * 5

@@ -14,7 +14,7 @@ from uploader.service.doctor.api import judge_scopes, judge_skew, skew_between
 from uploader.service.doctor.folders import (
     Folder,
     Survey,
-    WatchLimits,
+    check_watches,
     judge_folder,
     judge_watches,
     survey,
@@ -22,6 +22,8 @@ from uploader.service.doctor.folders import (
 from uploader.service.doctor.machine import check_files, check_sqlite, judge_free
 from uploader.service.doctor.report import Status
 from uploader.service.doctor.store import is_loopback
+from uploader.service.listener import NETWORK
+from uploader.sources.folder.inotify import WatchLimits
 from uploader.sources.folder.rules import Rules
 from uploader.zoom.auth import Token
 
@@ -121,9 +123,29 @@ def test_more_folders_than_watches_warn_with_the_line_that_raises_them():
     assert "max_queued_events" in judge_watches(1, sources=1, limits=few).hint
 
 
+def test_what_a_running_daemon_says_of_its_watches_is_a_warning_unless_the_place_itself_tells_it(tmp_path):
+    limits = WatchLimits(watches=100, instances=128, queued_events=16384)
+    folder = Folder(name="hq", root=os.fsencode(tmp_path), rules=RULES, events=True, enabled=True)
+
+    def finding(**said):
+        return check_watches([folder], SystemClock(), limits, lambda: said)
+
+    assert finding().status is Status.OK
+    assert finding(hq=NETWORK).status is Status.OK
+    assert finding(hq="too many folders to watch").status is Status.WARN
+    assert finding(hq="too many folders to watch").message == "hq: too many folders to watch"
+
+
 def test_limits_are_read_from_the_kernel_and_unknown_where_it_is_silent(tmp_path):
-    (tmp_path / "max_user_watches").write_text("65536\n")
+    (tmp_path / "fs" / "inotify").mkdir(parents=True)
+    (tmp_path / "fs" / "inotify" / "max_user_watches").write_text("65536\n")
     assert WatchLimits.read(tmp_path) == WatchLimits(watches=65536, instances=None, queued_events=None)
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user" / "max_inotify_watches").write_text("65536\n")
+    assert WatchLimits.read(tmp_path).watches_key == "fs.inotify.max_user_watches"
+    (tmp_path / "user" / "max_inotify_watches").write_text("100\n")
+    limits = WatchLimits.read(tmp_path)
+    assert (limits.watches, limits.watches_key) == (100, "user.max_inotify_watches")
     assert judge_watches(1, sources=1, limits=WatchLimits.read(tmp_path / "none")).status is Status.WARN
 
 
@@ -131,13 +153,23 @@ def test_limits_are_read_from_the_kernel_and_unknown_where_it_is_silent(tmp_path
     ("free", "status"), [(1 << 30, "ok"), ((1 << 30) - 1, "warn"), (64 << 20, "warn"), ((64 << 20) - 1, "fail")]
 )
 def test_free_disk_is_judged(free, status):
-    assert judge_free(free).status.value == status
+    assert judge_free(free, files=None).status.value == status
+    assert judge_free(free, files=1000).status.value == status
+
+
+@pytest.mark.parametrize(("files", "status"), [(1000, "ok"), (999, "warn"), (16, "warn"), (15, "fail"), (0, "fail")])
+def test_room_for_few_files_is_judged(files, status):
+    found = judge_free(1 << 40, files=files)
+    assert found.status.value == status
+    assert ("inodes" in found.message) == (status != "ok")
 
 
 def test_few_open_files_warn():
-    assert check_files(1024, workers=8).status is Status.OK
-    assert check_files(1023, workers=8).status is Status.WARN
-    assert check_files(-1, workers=64).status is Status.OK
+    enough = 96 + 8 * 8 + 6 * 320
+    assert check_files(enough, workers=8, connections=320).status is Status.OK
+    assert check_files(enough - 1, workers=8, connections=320).status is Status.WARN
+    assert f"LimitNOFILE={enough}" in check_files(1024, workers=8, connections=320).hint
+    assert check_files(-1, workers=64, connections=320).status is Status.OK
 
 
 def test_an_old_sqlite_is_said_but_is_no_fault():

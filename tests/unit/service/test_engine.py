@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from tests.unit.service.bench import ServiceBench
 from uploader.domain.gates import GateName, Why
 from uploader.domain.recording import State
 from uploader.errors import LedgerError, UsageError
+from uploader.service import engine
 from uploader.service.engine import Engine, Parts
 
 
@@ -107,6 +109,15 @@ def test_everything_is_started_and_ended_in_order(works):
     assert one.story == ["server started", "server stopped", "ledger closed", "clients closed"]
     assert one.note("clean") == "1"
     assert one.engine.failure is None
+
+
+def test_backups_run_in_a_thread_of_their_own_until_the_stop(works):
+    one = works()
+    backups = Loop(one.bench.stop)
+    one.engine = Engine(replace(one.parts, backups=backups.run), one.bench.stop)
+    one.engine.start()
+    assert backups.ran.wait(5)
+    assert one.engine.end()
 
 
 def test_what_an_earlier_process_left_is_swept_before_anything_starts(works):
@@ -248,6 +259,26 @@ def test_a_disk_with_room_opens_its_gate(works):
     one.engine.keep_house()
     assert one.bench.gates[GateName.DISK].is_open
     assert not one.bench.dispatcher.disk_is_full
+    one.engine.end()
+
+
+def test_on_a_full_disk_the_gate_closes_and_the_generation_waits_for_room(works, monkeypatch):
+    """The file beside the ledger could not be written, and that would end the daemon."""
+    one = works()
+    bench = one.bench
+    one.engine.keep_house()
+    bench.send(bench.staged("a.wav", call(1)))
+    before = one.note("generation")
+    monkeypatch.setattr(engine, "has_room", lambda path, *, least_bytes: False)
+    bench.clock.advance(61)
+    one.engine.keep_house()
+    assert bench.gates[GateName.DISK].why is Why.DISK_FULL
+    assert one.note("generation") == before
+    monkeypatch.undo()
+    bench.clock.advance(61)
+    one.engine.keep_house()
+    assert bench.gates[GateName.DISK].is_open
+    assert one.note("generation") != before
     one.engine.end()
 
 

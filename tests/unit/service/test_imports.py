@@ -279,7 +279,7 @@ def gate(why: Why, *, failures: int, name: str = "submit") -> GateRow:
 def test_only_what_a_person_must_mend_ends_an_import(why: Why):
     goes_on = {
         Why.DAILY_LIMIT, Why.UNREACHABLE, Why.SERVER_ERRORS, Why.LISTING, Why.PUBLIC_URL, Why.STORE_UNREACHABLE,
-        Why.DISK_FULL,
+        Why.DISK_FULL, Why.RATE_LIMIT,
     }  # fmt: skip
     refusal = look({State.STAGED: 1}, gates=(gate(why, failures=1),)).refusal
     assert (refusal is None) == (why in goes_on)

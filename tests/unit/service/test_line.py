@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -22,6 +23,8 @@ from uploader.errors import (
     StoreUnavailable,
     TokenUnavailable,
 )
+from uploader.ledger.books import count_submission
+from uploader.ledger.recordings import BACK_FILL
 from uploader.service.line import Admission
 
 
@@ -208,6 +211,33 @@ def test_no_more_places_are_given_than_the_day_has_left(tmp_path):
     bench.line.give_back(taken[0])
     assert bench.line.admits() is Admission.FREELY
     bench.close()
+
+
+def test_the_end_of_the_days_budget_goes_to_live_recordings(tmp_path):
+    bench = ServiceBench(tmp_path, per_day=100)  # soon after noon two of them are kept
+    bench.ledger.recordings.write(lambda db: [count_submission(db, bench.governor.day()) for _ in range(97)])
+    first, fill = bench.staged("first.wav", call(1)), bench.staged("fill.wav", call(2))
+    bench.kit.force("UPDATE recording SET lane = ?", BACK_FILL)
+    assert bench.line.kept_back == ()
+    for row, after in ((first, State.SUBMITTED), (fill, State.STAGED)):
+        bench.line.carry(replace(bench.kit.claim(row), lane=BACK_FILL), admission=None)
+        assert bench.row(row).state is after
+        assert bench.line.kept_back == (BACK_FILL,)
+    assert bench.carry(bench.staged("live.wav", call(3))).state is State.SUBMITTED
+    bench.close()
+
+
+def test_a_turn_that_is_too_far_off_lets_the_recording_wait_and_closes_no_gate(bench):
+    row = bench.staged()
+    admission = bench.line.admits()
+    bench.governor.saw_submission(
+        refused(Cause.RATE_SECOND, retry_at=bench.clock.now() + timedelta(seconds=30)), 99, is_probe=False
+    )
+    bench.line.carry(bench.kit.claim(row), admission=admission)
+    assert bench.row(row).state is State.STAGED
+    assert due_in(bench, bench.row(row)) == 2000
+    assert bench.service.requests == []
+    assert all(gate.is_open for gate in bench.gates.values())
 
 
 def test_a_day_that_is_used_up_stays_so_though_answers_still_come(tmp_path):

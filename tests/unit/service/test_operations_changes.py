@@ -216,8 +216,8 @@ def test_a_recording_that_was_adopted_before_it_was_read_is_known_when_its_file_
     stamp = stamp_of(path.stat())
     maker.ledger.recordings.write(
         lambda db: db.execute(
-            "UPDATE recording SET location = ?, size_bytes = ?, mtime_ns = ?, inode = ?, content_id = NULL, "
-            "sha256 = NULL WHERE n = ?",
+            "UPDATE recording SET location = ?, size_bytes = ?, mtime_ns = ?, inode = ?, content = NULL, "
+            "content_id = NULL WHERE n = ?",
             (bytes(path), stamp.size_bytes, stamp.mtime_ns, stamp.inode, row.n),
         )
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from uploader.domain.allowance import Learned
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 from uploader.ledger.books import GateRow
@@ -18,6 +20,7 @@ def survey(maker, sources=("hq",), limit=12_000):
         maker.ledger,
         now=maker.now,
         sources=sources,
+        submissions_per_second=4,
         submissions_per_day=limit,
         analysis_deadline=timedelta(hours=72),
     )
@@ -176,3 +179,86 @@ def test_requests_that_were_refused_as_too_many_show_for_two_minutes(maker):
     assert survey(maker).throttled == 1
     maker.pass_time(minutes=3)
     assert survey(maker).throttled == 0
+
+
+def wait_for(maker, count, **options):
+    for n in range(count):
+        maker.discovered(b"w%d.wav" % n, **options)
+
+
+def sends(maker, monkeypatch):
+    """Let a daemon seem to run."""
+    monkeypatch.setattr(type(maker.ledger), "is_sender_running", lambda self: True)
+
+
+def learn(maker, **values):
+    known = Learned(day="2026-11-20", **values)
+    maker.ledger.books.set_notes({"limits": json.dumps(known.to_json())})
+
+
+def test_what_waits_has_a_forecast_by_pace_and_budget(maker, monkeypatch):
+    sends(maker, monkeypatch)
+    wait_for(maker, 8)
+    found = survey(maker, limit=0).forecast
+    assert (found.waiting, found.seconds, found.rate, found.per) == (8, 2.0, 4, "second")
+    found = survey(maker, limit=3).forecast
+    assert (found.rate, found.per) == (3, "day")
+
+
+def test_what_is_held_or_paused_is_not_in_the_forecast(maker, monkeypatch):
+    sends(maker, monkeypatch)
+    wait_for(maker, 3)
+    maker.discovered(b"held.wav", held=Reason.BACKLOG)
+    assert survey(maker).forecast.waiting == 3
+    pausing.pause_source(maker.ledger, "hq", now=maker.now)
+    assert survey(maker).forecast is None
+
+
+def test_without_a_sender_nothing_is_foretold(maker):
+    wait_for(maker, 3)
+    assert survey(maker).forecast is None
+
+
+def test_closed_for_anything_but_the_day_nothing_is_foretold(maker, monkeypatch):
+    sends(maker, monkeypatch)
+    wait_for(maker, 3)
+    close_gate(maker, "submit", "daily_limit")
+    assert survey(maker).forecast is not None
+    close_gate(maker, "token", "credentials")
+    assert survey(maker).forecast is None
+
+
+def test_learned_limits_are_shown_and_foretold_by(maker, monkeypatch):
+    sends(maker, monkeypatch)
+    wait_for(maker, 8)
+    learn(maker, per_second=2, per_second_at=maker.at, ends_at=100, factor=0.5, factor_at=maker.at)
+    found = survey(maker)
+    assert found.limits.learned_per_second == 2
+    assert found.limits.learned_left_today == 100
+    assert found.limits.slowed_to == 0.5
+    assert found.forecast.seconds == 8.0
+    maker.pass_time(days=2)
+    later = survey(maker).limits
+    assert (later.learned_per_second, later.learned_left_today, later.slowed_to) == (None, None, None)
+
+
+def test_the_pace_that_was_seen_lately_is_foretold_by_where_much_waits(maker, monkeypatch):
+    sends(maker, monkeypatch)
+    wait_for(maker, 60)
+    learn(maker, pace=0.5, pace_at=maker.at)
+    assert survey(maker).forecast.seconds == 120
+    maker.pass_time(minutes=11)
+    assert survey(maker).forecast.seconds == 15
+
+
+def test_an_import_is_done_after_the_live_ones_and_what_other_imports_put_between(maker, monkeypatch):
+    sends(maker, monkeypatch)
+    source_n = maker.source("hq")
+    wait_for(maker, 4)
+    for name in ("one", "two"):
+        made = maker.ledger.discovery.begin_import(name=name, source_n=source_n, settings="{}", at=maker.at)
+        for n in range(4):
+            maker.discovered(b"%s%d.wav" % (name.encode(), n), import_n=made.n)
+    found = survey(maker)
+    assert [one.forecast.seconds for one in found.imports] == [3.0, 3.0]
+    assert found.forecast.waiting == 12

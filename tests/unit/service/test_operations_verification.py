@@ -61,12 +61,12 @@ def test_what_a_person_did_is_right_too(full):
         ),
         ("UPDATE recording SET source_n = 99 WHERE state = 'refused'", "counts"),
         ("INSERT INTO attempt (recording_n, number, started_at, open) VALUES (9999, 1, 1, 0)", "attempts"),
-        ("INSERT INTO history (recording_n, at, event, state) VALUES (9999, 1, 'staged', 'staged')", "histories"),
+        ("INSERT INTO step VALUES (9999, 1, 1, 3, 3, NULL)", "histories"),
         ("UPDATE tally SET count = count + 1 WHERE state = 'ready'", "counts"),
         ("DELETE FROM tally WHERE state = 'ready'", "counts"),
-        ("UPDATE history SET event = 'accepted' WHERE event = 'faulted'", "steps"),
-        ("UPDATE history SET event = 'rumoured' WHERE event = 'staged'", "steps"),
-        ("DELETE FROM history WHERE event = 'discovered'", "steps"),
+        ("UPDATE step SET event = 20 WHERE event = (SELECT n FROM word WHERE word = 'faulted')", "steps"),
+        ("UPDATE step SET event = 99 WHERE event = (SELECT n FROM word WHERE word = 'staged')", "steps"),
+        ("DELETE FROM step WHERE event = (SELECT n FROM word WHERE word = 'discovered')", "steps"),
     ],
 )  # fmt: skip
 def test_a_fault_is_found(full, statement, check):

@@ -76,6 +76,11 @@ class Desk:
         (found,) = [row for row in self.rows() if row.location.endswith(b"/" + os.fsencode(name))]
         return found
 
+    def entries(self, folder=""):
+        """What the scan cache has of one folder."""
+        path = os.path.join(os.fsencode(self.root), os.fsencode(folder)).rstrip(b"/")
+        return self.kit.entries(path, source_n=self.source_n)
+
     @property
     def source(self):
         return self.kit.ledger.discovery.source("s")
@@ -344,10 +349,10 @@ def test_a_look_while_the_root_is_away_judges_nothing(desk):
     one = desk()
     one.put("a.wav")
     one.scan()
-    before = one.rows(), one.kit.ledger.discovery.entries(one.source_n, os.fsencode(one.root))
+    before = one.rows(), one.entries()
     one.root.rename(one.root.parent / "aside")
     one.look("a.wav")
-    assert (one.rows(), one.kit.ledger.discovery.entries(one.source_n, os.fsencode(one.root))) == before
+    assert (one.rows(), one.entries()) == before
     assert not one.source.available
 
 
@@ -393,7 +398,7 @@ def test_a_folder_that_is_really_gone_is_forgotten(desk):
     shutil.rmtree(one.root / "gone")
     one.scan()
     for directory in ("gone", "gone/deep"):
-        assert one.kit.ledger.discovery.entries(one.source_n, os.fsencode(one.root / directory)) == {}
+        assert one.entries(directory) == {}
     one.put("gone/a.wav")
     one.scan()
     assert len(one.rows()) == 4
@@ -406,7 +411,7 @@ def test_a_folder_that_became_a_link_is_gone(desk):
     (one.root / "sub").rename(one.root.parent / "outside")
     (one.root / "sub").symlink_to(one.root.parent / "outside")
     one.scan()
-    (entry,) = one.kit.ledger.discovery.entries(one.source_n, os.fsencode(one.root / "sub")).values()
+    (entry,) = one.entries("sub").values()
     assert entry.stamp.size_bytes == -1
 
 
@@ -415,12 +420,10 @@ def test_a_scan_that_is_stopped_forgets_nothing(desk):
     for name in ("a.wav", "one/b.wav", "two/c.wav"):
         one.put(name)
     one.scan()
-    entries = [one.kit.ledger.discovery.entries(one.source_n, d) for d in
-               one.kit.ledger.discovery.directories(one.source_n)]  # fmt: skip
+    entries = [one.entries(folder) for folder in ("", "one", "two")]
     one.stop.set()
     one.scan()
-    assert [one.kit.ledger.discovery.entries(one.source_n, d) for d in
-            one.kit.ledger.discovery.directories(one.source_n)] == entries  # fmt: skip
+    assert [one.entries(folder) for folder in ("", "one", "two")] == entries
 
 
 def test_a_file_that_was_replaced_after_it_was_sent_is_a_new_recording(desk):
@@ -494,3 +497,90 @@ def test_what_could_not_be_read_is_judged_again_by_the_scan_that_finds_its_right
     row = one.kit.apply(one.kit.again(row), Event.FAULTED, reason_code="file_unreadable", reason="not to be read")
     one.scan()
     assert one.kit.again(row).state is State.QUARANTINED
+
+
+def test_where_nothing_is_heard_new_files_are_found_long_before_the_next_full_scan(desk):
+    one = desk()
+    due = one.clock.monotonic() + one.scan()
+    scanned_at = one.source.scanned_at
+    one.put("a.wav")
+    for seconds, names in ((29.0, []), (1.5, [b"a.wav"])):
+        one.clock.advance(seconds)
+        assert one.scanner._turn(due) == due
+        assert one.names() == names
+    assert one.source.scanned_at == scanned_at
+
+
+def test_a_folder_that_is_heard_of_is_not_listed_between_full_scans(desk, monkeypatch):
+    one = desk()
+    due = one.clock.monotonic() + one.scan()
+    monkeypatch.setattr(type(one.scanner), "is_watched", True)
+    one.put("a.wav")
+    one.clock.advance(200)
+    one.scanner._turn(due)
+    assert one.names() == []
+
+
+def test_while_a_source_is_unavailable_it_is_looked_for_only_when_the_next_full_scan_is_due(desk):
+    one = desk()
+    one.put("a.wav")
+    one.scan()
+    aside = one.root.parent / "aside"
+    one.root.rename(aside)
+    one.clock.advance(40)
+    due = one.scanner._turn(one.clock.monotonic() + 260)
+    assert due - one.clock.monotonic() == 30
+    aside.rename(one.root)
+    one.put("b.wav")
+    one.clock.advance(29)
+    assert one.scanner._turn(due) == due
+    assert (one.source.available, one.names()) == (False, [b"a.wav"])
+    one.clock.advance(1)
+    one.scanner._turn(due)
+    assert (one.source.available, one.names()) == (True, [b"a.wav", b"b.wav"])
+
+
+def test_after_lost_events_what_came_is_looked_for_first_and_then_everything(desk):
+    one = desk()
+    one.scan()
+    order = []
+    glance, scan = one.scanner.glance, one.scanner.scan
+    one.scanner.glance = lambda: order.append("glance") or glance()
+    one.scanner.scan = lambda: order.append("scan") or scan()
+    one.put("a.wav")
+    one.scanner._bell.everything()
+    one.scanner._turn(math.inf)
+    assert order == ["glance", "scan"]
+    assert one.names() == [b"a.wav"]
+
+
+def test_a_glance_at_an_unmounted_folder_judges_nothing(desk):
+    one = desk()
+    one.put("sub/a.wav")
+    one.scan()
+    for row in one.rows():
+        one.kit.ledger.attempts.adopt(row, "i-1", at=one.kit.now)
+    before = one.entries("sub")
+    one.root.rename(one.root.parent / "aside")
+    one.root.mkdir()
+    one.clock.advance(31)
+    assert one.scanner._turn(math.inf) - one.clock.monotonic() == 30
+    assert one.entries("sub") == before
+    assert not one.source.available
+
+
+def test_a_folder_that_came_back_is_walked_by_a_glance_with_all_that_is_below(desk):
+    one = desk()
+    one.put("sub/deep/a.wav")
+    one.put("sub/b.wav")
+    one.put("keep.wav")
+    one.scan()
+    for row in one.rows():
+        one.kit.ledger.attempts.adopt(row, f"i-{row.n}", at=one.kit.now)
+    (one.root / "sub").rename(one.root.parent / "aside")
+    one.scanner.glance()
+    assert one.entries("sub") == one.entries("sub/deep") == {}
+    (one.root.parent / "aside").rename(one.root / "sub")
+    one.scanner.glance()
+    assert set(one.entries("sub/deep")) == {b"a.wav"}
+    assert set(one.entries("sub")) == {b"b.wav"}

@@ -8,7 +8,7 @@ import pytest
 
 from uploader.errors import ConfigurationError
 from uploader.settings.load import changed_source, load
-from uploader.settings.model import SourceSettings
+from uploader.settings.model import LedgerSettings, SourceSettings
 
 SOURCE = '[[sources]]\nname = "x"\ntype = "folder"\npath = "/x"\n'
 
@@ -40,6 +40,9 @@ def test_a_good_file_has_no_problems(problems, good):
         ("reconcile", 'on_unconfirmed = "guess"', "reconcile.on_unconfirmed", "one of"),
         ("ledger", 'path = "ledger.db"', "ledger.path", "absolute"),
         ("ledger", 'path = ""', "ledger.path", "required"),
+        ("ledger", 'backup_dir = "backups"', "ledger.backup_dir", "absolute"),
+        ("ledger", 'backup_interval = "daily"', "ledger.backup_interval", "500ms"),
+        ("ledger", "backup_keep = 0", "ledger.backup_keep", "at least 1"),
         ("run", "workers = 65", "run.workers", "at most 64"),
         ("run", "workers = 0", "run.workers", "at least 1"),
         ("log", 'level = "trace"', "log.level", "one of"),
@@ -52,6 +55,17 @@ def test_a_mistake_outside_the_sources_is_named_by_its_key(problems, good, secti
     found = problems(text)
     assert list(found) == [field]
     assert said in found[field]
+
+
+def test_backups_never_lie_in_a_source(problems, good):
+    text = f'{good}\n{SOURCE}[ledger]\nbackup_dir = "/x/backups"\n'
+    assert problems(text) == {"ledger.backup_dir": "must not lie in a source: nothing is ever written there"}
+    assert problems(text.replace("/x/backups", "/xy")) == {}
+
+
+def test_backups_lie_beside_the_ledger_unless_told_otherwise():
+    assert LedgerSettings(path="/a/l.db").backup_place == "/a/backups"
+    assert LedgerSettings(path="/a/l.db", backup_dir="/mnt/x").backup_place == "/mnt/x"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from uploader.domain.allowance import Allowance, Span
 from uploader.domain.outcome import Cause, Kind
 from uploader.platform.http import HttpFailure, Phase
 from uploader.platform.http import Kind as Fault
@@ -189,3 +190,29 @@ def test_a_failed_request_is_judged_by_bytes_written_and_nothing_else(phase, fau
     sent = failure_outcome(HttpFailure(phase=phase, kind=fault, bytes_written=True))
     assert (unsent.kind, sent.kind) == (Kind.NOT_CREATED, Kind.UNKNOWN)
     assert unsent.cause is sent.cause is Cause.TRANSPORT
+
+
+@pytest.mark.parametrize(
+    ("headers", "message", "cause"),
+    [
+        ({"x-ratelimit-limit": "30000", "x-ratelimit-remaining": "0"}, "Too many.", Cause.RATE_DAY),
+        ({"x-ratelimit-limit": "30000", "x-ratelimit-remaining": "12"}, "Too many.", Cause.RATE_SECOND),
+        (
+            {"x-ratelimit-limit": "30000", "x-ratelimit-remaining": "0"},
+            "the maximum per-second rate",
+            Cause.RATE_SECOND,
+        ),
+        ({"x-ratelimit-limit": "20", "x-ratelimit-remaining": "0"}, "Too many.", Cause.RATE_SECOND),
+        ({"x-ratelimit-limit": "20", "x-ratelimit-remaining": "0"}, "the maximum daily rate", Cause.RATE_DAY),
+        ({}, "Too many concurrent requests.", Cause.RATE_SECOND),
+    ],
+)
+def test_a_429_without_its_type_is_judged_by_its_text_and_else_by_its_limit(headers, message, cause):
+    body = json.dumps({"code": 429, "message": message}).encode()
+    assert judge_submission(429, headers, body, now=NOW, idempotency_key_sent=False).cause is cause
+
+
+def test_an_acceptance_passes_on_what_it_says_of_the_limit():
+    headers = {"X-RateLimit-Type": "QPS", "X-RateLimit-Limit": "20", "X-RateLimit-Remaining": "19"}
+    found = judge_submission(201, headers, b'{"interaction_id": "abc"}', now=NOW, idempotency_key_sent=False)
+    assert found.allowance == Allowance(span=Span.SECOND, limit=20, remaining=19)

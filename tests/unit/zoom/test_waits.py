@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uploader.zoom.waits import LONGEST_WAIT, parse_retry_after, service_date
+from uploader.domain.allowance import Span
+from uploader.zoom.waits import LONGEST_WAIT, allowance_of, parse_retry_after, service_date
 
 NOW = datetime(2026, 11, 20, 22, 0, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
@@ -65,3 +66,25 @@ names = st.sampled_from(["retry-after", "date", "x-ratelimit-reset"])
 def test_whatever_is_said_the_wait_is_bounded(headers):
     until = parse_retry_after(headers, now=NOW)
     assert until is None or NOW <= until <= NOW + LONGEST_WAIT
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"X-RateLimit-Type": "QPS", "X-RateLimit-Limit": "20", "X-RateLimit-Remaining": "3"}, (Span.SECOND, 20, 3)),
+        ({"x-ratelimit-type": "Daily-limit", "x-ratelimit-limit": "30000"}, (Span.DAY, 30_000, None)),
+        ({"x-ratelimit-type": "Per-second-limit", "x-ratelimit-limit": "5"}, (Span.SECOND, 5, None)),
+        ({"x-ratelimit-limit": "80", "x-ratelimit-remaining": " 0 "}, (Span.SECOND, 80, 0)),
+        ({"x-ratelimit-limit": "15000", "x-ratelimit-remaining": "7"}, (Span.DAY, 15_000, 7)),
+        ({"x-ratelimit-limit": "500", "x-ratelimit-remaining": "7"}, None),
+        ({"x-ratelimit-type": "Monthly", "x-ratelimit-limit": "5"}, None),
+        ({"x-ratelimit-type": "QPS", "x-ratelimit-limit": "0"}, None),
+        ({"x-ratelimit-type": "QPS", "x-ratelimit-limit": "-4"}, None),
+        ({"x-ratelimit-type": "QPS", "x-ratelimit-limit": "9" * 30}, None),
+        ({"x-ratelimit-type": "QPS"}, None),
+        ({}, None),
+    ],
+)
+def test_what_an_answer_says_of_its_limit_is_read_with_and_without_its_type(headers, expected):
+    found = allowance_of(headers)
+    assert (found and (found.span, found.limit, found.remaining)) == expected

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from uploader.platform.clock import Clock
 from uploader.platform.filesystem import NETWORK_TYPES, mount_type
 from uploader.service.doctor.report import Finding, fail, ok, warn
+from uploader.service.listener import NETWORK
+from uploader.sources.folder.inotify import WatchLimits
 from uploader.sources.folder.rules import Rules
 from uploader.sources.folder.scan import check_root
 
-_INOTIFY = Path("/proc/sys/fs/inotify")
 SURVEY_SECONDS = 15.0
 READ_TRIED = 50
 _LEAST_QUEUED = 1024
@@ -42,24 +41,6 @@ class Survey:
     recordings: int
     closed_recordings: int
     whole: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchLimits:
-    """What the kernel allows this user; None where it does not say."""
-
-    watches: int | None
-    instances: int | None
-    queued_events: int | None
-
-    @classmethod
-    def read(cls, place: Path = _INOTIFY) -> WatchLimits:
-        """Ask the kernel."""
-        return cls(
-            watches=_number(place / "max_user_watches"),
-            instances=_number(place / "max_user_instances"),
-            queued_events=_number(place / "max_queued_events"),
-        )
 
 
 def survey(root: bytes, rules: Rules, clock: Clock, *, files: bool, within_seconds: float = SURVEY_SECONDS) -> Survey:
@@ -115,8 +96,17 @@ def judge_folder(folder: Folder, found: Survey, *, kind: str) -> Finding:
     return ok(what if folder.enabled else f"{what}; not enabled: for `import` only")
 
 
-def check_watches(folders: Sequence[Folder], clock: Clock, limits: WatchLimits) -> Finding:
-    """Count what is to be watched beside what the kernel allows."""
+def check_watches(
+    folders: Sequence[Folder], clock: Clock, limits: WatchLimits, said: Callable[[], Mapping[str, str]]
+) -> Finding:
+    """Count what is to be watched beside what the kernel allows, and hear what a running daemon `said` of it.
+
+    `said` returns by a source's name why that is only scanned.
+    """
+    polled = {name: why for name, why in said().items() if why != NETWORK}
+    if polled:
+        message = "; ".join(f"{name}: {why}" for name, why in sorted(polled.items()))
+        return warn(message, hint="what is only scanned is found at every `rescan`")
     count = 0
     for folder in folders:
         count += survey(folder.root, folder.rules, clock, files=False).folders
@@ -132,15 +122,13 @@ def judge_watches(count: int, *, sources: int, limits: WatchLimits) -> Finding:
     what = f"{_counted(count, 'folder')} to watch, {limits.watches:,} allowed"
     if count > limits.watches * _USED_SHARE:
         wanted = max(1_048_576, 2 * count)
-        return warn(
-            f"{what}: the rest is only scanned", hint=f"set fs.inotify.max_user_watches={wanted} in /etc/sysctl.d"
-        )
+        return warn(f"{what}: the rest is only scanned", hint=f"set `{limits.watches_key}={wanted}` in /etc/sysctl.d")
     if limits.instances is not None and sources > limits.instances * _USED_SHARE:
         message = f"{_counted(sources, 'source')} to watch, {limits.instances:,} watchers allowed"
-        return warn(message, hint="set fs.inotify.max_user_instances=1024 in /etc/sysctl.d")
+        return warn(message, hint=f"set `{limits.instances_key}=1024` in /etc/sysctl.d")
     if limits.queued_events is not None and limits.queued_events < _LEAST_QUEUED:
         message = f"the kernel keeps only {limits.queued_events:,} events: more at once are lost until the next scan"
-        return warn(message, hint="set fs.inotify.max_queued_events=16384 in /etc/sysctl.d")
+        return warn(message, hint="set `fs.inotify.max_queued_events=16384` in /etc/sysctl.d")
     return ok(what)
 
 
@@ -155,12 +143,6 @@ def _can_read(path: bytes, *, really: bool) -> bool:
         return False
     os.close(descriptor)
     return True
-
-
-def _number(path: Path) -> int | None:
-    with suppress(OSError, ValueError):
-        return int(path.read_text())
-    return None
 
 
 def _counted(count: int, noun: str) -> str:

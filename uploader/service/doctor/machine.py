@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import http.client
 import os
-import resource
 import socket
 import sqlite3
 from collections.abc import Callable
@@ -15,12 +14,13 @@ from pathlib import Path
 from uploader.errors import WrongAccount
 from uploader.ledger.connection import SenderRole
 from uploader.ledger.inspection import Inspection, check_rights, inspect
-from uploader.platform.filesystem import free_bytes
+from uploader.platform.filesystem import LEAST_FILES, free_bytes, free_files
+from uploader.platform.open_files import highest_limit, judge
 from uploader.service.doctor.report import Finding, fail, ok, skip, warn
 
 FREE_WARNED = 1 << 30
 FREE_FAILED = 64 << 20
-LEAST_FILES = 1024
+FILES_WARNED = 1000
 QUICK_CHECK_SECONDS = 20.0
 _HEALTH_SECONDS = 5.0
 _WAL_RESET_MENDED = (3, 51, 3)
@@ -54,7 +54,7 @@ class LedgerChecks:
         at = self.path.parent
         while not at.exists() and at != at.parent:
             at = at.parent
-        return judge_free(free_bytes(at))
+        return judge_free(free_bytes(at), files=free_files(at))
 
     def is_running(self) -> bool:
         """Say whether a daemon or an import sends with it just now."""
@@ -70,8 +70,12 @@ class LedgerChecks:
             )
 
 
-def judge_free(free: int) -> Finding:
-    """Judge the free bytes of the ledger's disk."""
+def judge_free(free: int, *, files: int | None) -> Finding:
+    """Judge the free bytes of the ledger's disk, and for how many files it has room (None: it counts none)."""
+    if files is not None and files < FILES_WARNED:
+        message = f"room for {files:,} more files only (inodes)"
+        hint = "remove files from the ledger's disk, or make it with more inodes"
+        return fail(f"{message}: nothing is sent", hint=hint) if files < LEAST_FILES else warn(message, hint=hint)
     message = f"{free / (1 << 30):,.1f} GiB free" if free >= 1 << 30 else f"{free / (1 << 20):.0f} MiB free"
     if free < FREE_FAILED:
         return fail(f"{message}: nothing is sent below 64 MiB", hint="free space on the ledger's disk")
@@ -98,15 +102,14 @@ def check_daemon(*, is_running: Callable[[], bool], host: str, port: int, settin
     return ok("does not run")
 
 
-def check_files(soft_limit: int | None = None, *, workers: int) -> Finding:
-    """Judge how many files may be open at once."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if soft_limit is None else soft_limit
-    if limit == resource.RLIM_INFINITY:
-        return ok("no limit")
-    wanted = LEAST_FILES + 16 * workers if workers > 32 else LEAST_FILES
-    if limit < wanted:
-        return warn(f"{limit:,} at once", hint=f"raise it: `ulimit -n {wanted}`, or LimitNOFILE={wanted} in the unit")
-    return ok(f"{limit:,} at once")
+def check_files(limit: int | None = None, *, workers: int, connections: int) -> Finding:
+    """Judge how many files may be open at once; the daemon raises its own limit as far as this one allows."""
+    found = judge(limit=highest_limit() if limit is None else limit, workers=workers, connections=connections)
+    message = f"{found.limit:,} at once, {found.wanted:,} may be needed"
+    if found.suffice:
+        return ok(message)
+    hint = f"set LimitNOFILE={found.wanted} in the unit, or `ulimit -n {found.wanted}`"
+    return warn(f"{message}: fewer downloads at once are served", hint=hint)
 
 
 def _health(host: str, port: int) -> Finding:

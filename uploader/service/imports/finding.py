@@ -17,7 +17,7 @@ from uploader.platform.filesystem import stamp_of
 from uploader.platform.s3 import Bucket
 from uploader.service.imports.targets import Target
 from uploader.sources.folder.rules import Rules
-from uploader.sources.folder.scan import walk
+from uploader.sources.folder.scan import files
 from uploader.sources.s3.listing import S3Lister
 
 BATCH = 500
@@ -69,11 +69,9 @@ class Walk:
 
     def _folder(self, root: bytes, stop: threading.Event) -> Iterator[Found]:
         base = self._base if self._base and (root + b"/").startswith(self._base + b"/") else root
-        for listing in walk(root, self._rules, stop=stop, passed_over=self._pass_over):
-            below = listing.path[len(base) :].strip(b"/")
-            for name, stamp in listing.files.items():
-                if not is_sidecar_name(name) and self._rules.is_recording(name, below):
-                    yield Found(location=listing.path.rstrip(b"/") + b"/" + name, stamp=stamp)
+        for file in files(root, self._rules, stop=stop, base=base, passed_over=self._pass_over):
+            if not is_sidecar_name(file.name):
+                yield Found(location=file.folder.rstrip(b"/") + b"/" + file.name, stamp=file.stamp)
 
     def _pass_over(self, path: bytes) -> None:
         del path

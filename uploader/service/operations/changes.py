@@ -9,17 +9,17 @@ from enum import Enum, auto
 from functools import partial
 from itertools import islice
 
-from sqlite_utils import Database
-
 from uploader.domain.lifecycle import TRANSITIONS, Event
 from uploader.domain.reasons import REASONS, Reason
 from uploader.domain.recording import State
 from uploader.errors import RowMoved, UsageError
 from uploader.ledger.books import bump
 from uploader.ledger.changes import ANY_CLAIM, append, apply, change, watch_open
+from uploader.ledger.connection import Database
 from uploader.ledger.filters import Filter
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import RecordingRow, to_ms
+from uploader.ledger.words import LOOK_AGAIN
 from uploader.platform.filesystem import sha256_of
 from uploader.service.operations.search import find, is_overdue
 from uploader.service.operations.views import RecordingView, recording_view
@@ -30,7 +30,6 @@ RETRIABLE = (State.QUARANTINED, State.REFUSED, State.UNCONFIRMED)
 LONGEST_REASON = 500
 _LONGEST_ID = 200
 _CHUNK = 500
-_LOOK_AGAIN = "look_again"
 _TWICE = "it makes an interaction only once; `retry --new-interaction` would make a second"
 
 
@@ -159,7 +158,7 @@ def _again(row: RecordingRow, at: int, *, send: bool) -> Work | str:
 
     def look(db: Database) -> None:
         change(db, row, claim=ANY_CLAIM, due_at=at)
-        append(db, row.n, event=_LOOK_AGAIN, state=row.state, at=at, detail="asked for by a person")
+        append(db, row.n, event=LOOK_AGAIN, state=row.state, at=at, detail="asked for by a person")
 
     return look
 

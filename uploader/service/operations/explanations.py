@@ -7,7 +7,8 @@ import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from uploader.domain.pairing import is_sidecar_name, orphans
@@ -20,7 +21,7 @@ from uploader.pipeline.understand import Understanding, understand
 from uploader.platform.s3 import Bucket
 from uploader.sidecars.mapping import PROFILES, FieldTrace
 from uploader.sources.folder.rules import Rules
-from uploader.sources.folder.scan import walk
+from uploader.sources.folder.scan import files
 from uploader.sources.s3.location import location_of
 
 _NOT_INCLUDED = "its name is not among what the source takes (`include`, `exclude`)"
@@ -125,12 +126,14 @@ class FolderListing:
 
     def recordings(self) -> Iterator[bytes]:
         """Yield the location of each recording, directory by directory. Raises SourceUnavailable."""
-        for listing in walk(self._folder, self._rules, stop=threading.Event()):
-            is_recording = partial(self._rules.is_recording, folder=listing.path[len(self._root) :].strip(b"/"))
-            self.orphans += len(orphans(listing.files, is_recording=is_recording))
-            for name in sorted(listing.files):
-                if not is_sidecar_name(name) and is_recording(name):
-                    yield os.path.join(listing.path, name)  # noqa: PTH118 (names are bytes)
+        found = files(self._folder, self._rules, stop=threading.Event(), base=self._root)
+        for folder, in_it in groupby(found, attrgetter("folder")):
+            names = sorted(file.name for file in in_it)
+            recordings = {name for name in names if not is_sidecar_name(name)}
+            self.orphans += len(orphans(names, is_recording=recordings.__contains__))
+            for name in names:
+                if name in recordings:
+                    yield os.path.join(folder, name)  # noqa: PTH118 (names are bytes)
 
 
 def bucket_recordings(bucket: Bucket, *, root: bytes, rules: Rules) -> Iterator[bytes]:

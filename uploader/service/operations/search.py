@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 
 from uploader.domain.lifecycle import TRANSITIONS, Event
 from uploader.domain.reasons import REASONS, Reason
@@ -106,6 +105,8 @@ def filter_of(ledger: Ledger, wanted: Wanted, *, overdue_before: int, sources: I
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     """Return the error for a name that means nothing, with those that do."""
+    from difflib import get_close_matches
+
     names = sorted(known)
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     those = (

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from uploader.domain import budget
-from uploader.domain.gates import GateName
+from uploader.domain.forecast import Forecast
+from uploader.domain.gates import GateName, Why
 from uploader.domain.outcome import Cause
 from uploader.domain.pairing import orphans
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
-from uploader.ledger.books import GateRow
+from uploader.ledger.books import WATCH_NOTE, GateRow
 from uploader.ledger.discovery import SourceRow
 from uploader.ledger.filters import Filter
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.recordings import Tally
 from uploader.ledger.rows import to_ms
+from uploader.service.operations.outlook import Limits, outlook
 from uploader.service.operations.pausing import PAUSED, PAUSED_AT
 from uploader.service.operations.search import Group, group, overdue_before
+from uploader.service.operations.upkeep import BackupStanding
+from uploader.service.operations.upkeep import standing as backup_standing
 from uploader.service.operations.views import moment
 
 TOP = 5
@@ -51,7 +55,10 @@ class ClosedGate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceStatus:
-    """How a source stands. `orphans` is None where they were not counted."""
+    """How a source stands. `polled` says why it is only scanned, wholly or in part, or is empty.
+
+    `orphans` is None where they were not counted.
+    """
 
     name: str
     configured: bool
@@ -61,6 +68,7 @@ class SourceStatus:
     scanned_at: datetime | None
     waiting: int
     backlog: int
+    polled: str
     orphans: int | None
 
 
@@ -72,15 +80,18 @@ class ImportStatus:
     planned: bool
     paused: bool
     counts: dict[State, int]
+    forecast: Forecast | None
+    """When its last one is submitted, after the live ones, and beside the other imports at the latest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetStatus:
-    """The UTC day's submissions; `limit` 0 is none."""
+    """The UTC day's submissions; `limit` 0 is none, of `kept_for_live` the back-fill uses none."""
 
     used: int
     limit: int
     resets_at: datetime
+    kept_for_live: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +113,12 @@ class Status:
     resent_after_unknown: int
     doubles: int
     tracking_problem: str
+    limits: Limits
+    forecast: Forecast | None
+    """When all that waits and is not held is submitted."""
     throttled: int
     """How many of the last 20 requests were answered with a 429, as long as one of them was within two minutes."""
+    backup: BackupStanding
 
     @property
     def submission(self) -> str:
@@ -114,36 +129,69 @@ class Status:
 
 
 def survey(
-    ledger: Ledger, *, now: datetime, sources: Sequence[str], submissions_per_day: int, analysis_deadline: timedelta
+    ledger: Ledger,
+    *,
+    now: datetime,
+    sources: Sequence[str],
+    submissions_per_second: float,
+    submissions_per_day: int,
+    analysis_deadline: timedelta,
 ) -> Status:
     """Return how everything stands; `sources` are the names of those that are configured and enabled."""
     tally = ledger.recordings.tally()
     counts = _counts(tally)
     books = ledger.books
     oldest = ledger.recordings.oldest_waiting()
-    since = books.note(PAUSED_AT)
+    since, is_paused = books.note(PAUSED_AT), books.note(PAUSED) == "1"
+    runs, gates = ledger.is_sender_running(), _closed(books.gates())
+    view = outlook(ledger, now=now, per_second=submissions_per_second, per_day=submissions_per_day)
+    goes_on = runs and not is_paused and all(gate.reason == Why.DAILY_LIMIT for gate in gates)
+    foretell = view.foretell if goes_on else _nothing
+    shown = _sources(ledger, tally, sources)
+    live = sum(one.waiting - one.backlog for one in shown if one.configured and not one.paused)
+    imports = _imports(ledger, tally)
+    filled = sum(_waiting(one.counts) for one in imports if not one.paused)
     return Status(
         counts=counts,
-        daemon_runs=ledger.is_sender_running(),
-        is_paused=books.note(PAUSED) == "1",
+        daemon_runs=runs,
+        is_paused=is_paused,
         paused_since=moment(int(since)) if since else None,
-        gates=_closed(books.gates()),
+        gates=gates,
         budget=BudgetStatus(
             used=books.submissions(budget.day_of(now).isoformat()),
             limit=submissions_per_day,
             resets_at=budget.resets_at(now),
+            kept_for_live=budget.kept_for_live(submissions_per_day, now),
         ),
         oldest_waiting_seconds=None if oldest is None else max(0.0, (to_ms(now) - oldest) / 1000),
         overdue=ledger.recordings.count(Filter(overdue_before=overdue_before(now, analysis_deadline))),
         held=ledger.recordings.held(),
         reasons=_reasons(ledger, counts),
-        sources=_sources(ledger, tally, sources),
-        imports=_imports(ledger, tally),
+        sources=shown,
+        imports=tuple(
+            one if one.paused else replace(one, forecast=foretell(_ahead(one, live, filled))) for one in imports
+        ),
+        limits=view.limits,
+        forecast=foretell(live + filled),
         resent_after_unknown=books.counter("resent_after_unknown"),
         doubles=books.counter("doubles"),
         tracking_problem=books.note("tracking_problem") or "",
         throttled=_throttled(ledger, now),
+        backup=backup_standing(ledger),
     )
+
+
+def _nothing(waiting: int) -> None:
+    """Foretell nothing: just now nothing goes on."""
+
+
+def _waiting(counts: dict[State, int]) -> int:
+    return sum(counts[state] for state in _WAITING)
+
+
+def _ahead(one: ImportStatus, live: int, imported: int) -> int:
+    """Return how many are submitted until an import's last: live ones come first, other imports may come between."""
+    return live + imported if _waiting(one.counts) else 0
 
 
 def _throttled(ledger: Ledger, now: datetime) -> int:
@@ -202,6 +250,7 @@ def _sources(ledger: Ledger, tally: Iterable[Tally], configured: Sequence[str]) 
                 scanned_at=moment(row.scanned_at),
                 waiting=waiting[row.n],
                 backlog=backlog.get(row.n, 0),
+                polled=ledger.books.note(WATCH_NOTE + name) or "",
                 orphans=_orphans(ledger, row),
             )
             found.append(one)
@@ -211,12 +260,12 @@ def _sources(ledger: Ledger, tally: Iterable[Tally], configured: Sequence[str]) 
 def _unseen(name: str) -> SourceStatus:
     return SourceStatus(
         name=name, configured=True, available=True, detail="", paused=False, scanned_at=None, waiting=0, backlog=0,
-        orphans=0,
+        polled="", orphans=0,
     )  # fmt: skip
 
 
 def _orphans(ledger: Ledger, source: SourceRow) -> int | None:
-    folders = ledger.discovery.scanned_files(source.n, limit=MOST_FILES)
+    folders = ledger.scan_cache.scanned_files(source.n, limit=MOST_FILES)
     return None if folders is None else sum(_orphans_in(files) for files in folders.values())
 
 
@@ -231,7 +280,9 @@ def _imports(ledger: Ledger, tally: Iterable[Tally]) -> tuple[ImportStatus, ...]
         if one.import_n:
             counts[one.import_n][one.state] += one.count
     return tuple(
-        ImportStatus(name=row.name, planned=row.planned_at is not None, paused=row.paused, counts=counts[row.n])
+        ImportStatus(
+            name=row.name, planned=row.planned_at is not None, paused=row.paused, counts=counts[row.n], forecast=None
+        )
         for row in ledger.discovery.imports()
         if row.planned_at is None or any(counts[row.n][state] for state in _UNDER_WAY)
     )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import errno
-import logging
 import threading
 
 import pytest
-from watchdog.events import FileMovedEvent
 
-from uploader.sources.folder import watch
+from uploader.sources.folder.inotify import why_not
 from uploader.sources.folder.watch import MAX_NAMES, Bell
 
 
@@ -71,20 +69,13 @@ def test_many_threads_ring_and_nothing_is_lost(bell):
     assert len(taken) == 2000
 
 
-def test_a_move_rings_for_both_names(bell):
-    handler = watch._Handler(bell)
-    handler.dispatch(FileMovedEvent("/a\udcff", "/b"))
-    assert bell.take()[0] == {b"/a\xff", b"/b"}
-
-
-def test_a_warning_of_watchdogs_about_its_queue_is_heard(bell):
-    heard = threading.Event()
-    listener = watch._OverflowListener(heard, bell)
-    listener.handle(logging.LogRecord("w", logging.WARNING, "", 1, "something else", (), None))
-    assert not heard.is_set()
-    listener.handle(logging.LogRecord("w", logging.WARNING, "", 1, "inotify queue overflow!", (), None))
-    assert heard.is_set()
-    assert bell.take() == (set(), True)
+def test_what_rang_can_be_asked_for_until_it_is_taken(bell):
+    bell.touched(b"/a")
+    assert (bell.has(b"/a"), bell.has(b"/b")) == (True, False)
+    bell.everything()
+    assert bell.has(b"/b")
+    bell.take()
+    assert not bell.has(b"/a")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +83,6 @@ def test_a_warning_of_watchdogs_about_its_queue_is_heard(bell):
     [(errno.ENOSPC, "max_user_watches"), (errno.EMFILE, "max_user_instances"), (errno.EACCES, "Permission denied")],
 )
 def test_what_keeps_from_watching_is_said_with_the_line_that_mends_it(number, words):
-    sentence = watch._why_not(OSError(number, "x", "/secret/path"))
+    sentence = why_not(OSError(number, "x", "/secret/path"))
     assert words in sentence
-    assert "scanning only" in sentence
     assert "secret" not in sentence

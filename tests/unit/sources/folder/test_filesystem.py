@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import subprocess
 
 import pytest
 
 from uploader.platform.filesystem import (
     NETWORK_TYPES,
     free_bytes,
+    free_files,
+    has_room,
     is_gone,
     is_network,
     mount_type,
@@ -86,6 +89,15 @@ def test_the_type_of_a_mount_is_that_of_the_deepest_one(tmp_path):
 def test_this_machines_own_disk_is_no_network(tmp_path):
     assert not is_network(tmp_path)
     assert {"nfs", "nfs4", "cifs", "fuse.sshfs"} <= NETWORK_TYPES
+
+
+def test_a_disk_without_bytes_or_without_inodes_has_no_room(tmp_path, small_disk):
+    disk = small_disk(1)
+    assert has_room(disk, least_bytes=1024)
+    assert not has_room(disk, least_bytes=2 << 20)
+    subprocess.run(["mount", "-o", "remount,size=1m,nr_inodes=10", str(disk)], check=True)
+    assert not has_room(disk, least_bytes=1024)
+    assert free_files(disk) == 9
 
 
 def test_free_bytes_are_those_of_the_disk(tmp_path):

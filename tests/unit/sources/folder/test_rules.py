@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import example, given
 
+from uploader.domain.pairing import is_sidecar_name
 from uploader.sources.folder.rules import Rules
 
 RULES = Rules(include=["*.wav", "*.mp3"], exclude=["test-*", "old/*"])
@@ -63,3 +66,32 @@ def test_a_pattern_is_no_regular_expression():
     rules = Rules(include=["a+b(1).wav"], exclude=[])
     assert rules.is_recording(b"a+b(1).wav")
     assert not rules.is_recording(b"aab1.wav")
+
+
+PARTS = st.sampled_from(
+    [
+        b"a", b".", b"wav", b"WAV", b"Wav", b"wAv", b"json", b".json", b"tmp", b"TMP", b"~", b"~$", b"part", b"txt",
+        b"Thumbs", b"desktop", b"ini", b"db", b"\xff", "\u212a".encode(), b"\n", b"bts", b"swp", b"/", b"m", b"kv",
+    ]
+)  # fmt: skip
+PATTERNS = st.lists(
+    st.sampled_from(
+        [
+            "*.wav", "*.WAV", "*.mkv", "*.tmp", "*.db", "*.ini", "*.part", "*.json", "*", "a*", "sub/*.wav", "*.m?v",
+            "*.b~",
+        ]
+    ),
+    max_size=4,
+)  # fmt: skip
+
+
+@given(
+    name=st.lists(PARTS, min_size=1, max_size=5).map(b"".join), include=PATTERNS, exclude=PATTERNS,
+    folder=st.sampled_from([b"", b"sub", b"sub/deep"]),
+)  # fmt: skip
+@example(name="x.m\u212av".encode(), include=["*.mkv"], exclude=[], folder=b"")
+@example(name=b"a.TMP1.wav", include=["*.wav"], exclude=[], folder=b"")
+def test_the_quick_way_says_what_the_others_say(name, include, exclude, folder):
+    rules = Rules(include=include, exclude=exclude)
+    slowly = not rules.is_ignored(name) and (is_sidecar_name(name) or rules.is_recording(name, folder))
+    assert rules.relevance(folder)(name) is slowly

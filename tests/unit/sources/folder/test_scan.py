@@ -7,9 +7,10 @@ import threading
 
 import pytest
 
+from uploader.domain.scanning import Total
 from uploader.errors import SourceUnavailable
 from uploader.sources.folder.rules import Rules
-from uploader.sources.folder.scan import check_root, is_inside, look_at, walk
+from uploader.sources.folder.scan import check_root, files, is_inside, look_at, missing, state_of, survey
 
 RULES = Rules(include=["*"], exclude=[])
 
@@ -21,9 +22,18 @@ def root(tmp_path):
     return root
 
 
-def walked(root, **options):
-    found = walk(os.fsencode(root), RULES, stop=threading.Event(), **options)
-    return {listing.path.removeprefix(os.fsencode(root)): set(listing.files) for listing in found}
+def walked(root, rules=RULES, **options):
+    """The names by folder, as the files are yielded; each folder's total says the same."""
+    start, found = os.fsencode(root), {}
+    surveys = {one.path: one for one in survey(start, rules, stop=threading.Event(), **options)}
+    for file in files(start, rules, stop=threading.Event()):
+        found.setdefault(file.folder, {})[file.name] = file.stamp
+    for path, one in surveys.items():
+        total = Total()
+        for name, stamp in found.get(path, {}).items():
+            total = total.plus(name, stamp)
+        assert one.total == total
+    return {path.removeprefix(start): set(found.get(path, ())) for path in surveys}
 
 
 def make(root, *names):
@@ -43,8 +53,8 @@ def test_every_folder_is_listed_with_its_files(root):
 def test_a_stamp_is_that_of_the_file(root):
     make(root, b"a.wav")
     stat = (root / "a.wav").stat()
-    (listing,) = walk(os.fsencode(root), RULES, stop=threading.Event())
-    (stamp,) = listing.files.values()
+    (file,) = files(os.fsencode(root), RULES, stop=threading.Event())
+    stamp = file.stamp
     assert (stamp.size_bytes, stamp.mtime_ns, stamp.inode) == (1, stat.st_mtime_ns, stat.st_ino)
 
 
@@ -114,7 +124,9 @@ def test_everything_is_inside_the_root_of_all():
 def test_a_root_that_is_not_there_is_unavailable(root):
     for path in (root / "none", root / "none" / "deeper"):
         with pytest.raises(SourceUnavailable, match="does not exist") as refusal:
-            list(walk(os.fsencode(path), RULES, stop=threading.Event()))
+            list(survey(os.fsencode(path), RULES, stop=threading.Event()))
+        with pytest.raises(SourceUnavailable, match="does not exist"):
+            list(files(os.fsencode(path), RULES, stop=threading.Event()))
         assert refusal.value.hint
 
 
@@ -146,13 +158,92 @@ def test_a_folder_without_rights_is_passed_over_and_said_so(root, modes):
     assert passed == [os.fsencode(root / "shut")]
 
 
+def test_a_listing_says_which_folders_it_could_not_read(root, modes):
+    make(root, b"a.wav", b"shut/b.wav")
+    passed: list[bytes] = []
+    (root / "shut").chmod(0)
+    try:
+        with modes():
+            found = list(files(os.fsencode(root), RULES, stop=threading.Event(), passed_over=passed.append))
+    finally:
+        (root / "shut").chmod(0o700)
+    assert ([file.name for file in found], passed) == ([b"a.wav"], [os.fsencode(root / "shut")])
+
+
+def test_a_folder_that_vanishes_while_its_parent_is_listed_holds_nothing(root):
+    make(root, b"a.wav", b"sub/b.wav")
+    found = survey(os.fsencode(root), RULES, stop=threading.Event())
+    next(found)
+    (root / "sub" / "b.wav").unlink()
+    (root / "sub").rmdir()
+    (gone,) = found
+    assert (gone.path, gone.total, gone.state) == (os.fsencode(root / "sub"), Total(), None)
+
+
+def test_only_the_folders_that_are_chosen_are_walked(root):
+    make(root, b"a.wav", b"one/b.wav", b"two/c.wav", b"two/deep/d.wav")
+
+    def chosen(folders):
+        return [folder for folder in folders if not folder.endswith(b"one")]
+
+    start = os.fsencode(root)
+    found = {one.path for one in survey(start, RULES, stop=threading.Event(), enters=chosen)}
+    assert found == {start, start + b"/two", start + b"/two/deep"}
+
+
+def test_patterns_with_a_slash_are_of_the_path_below_the_base(root):
+    make(root, b"calls/a.wav", b"calls/sub/b.wav")
+    rules, base = Rules(include=["calls/*.wav"], exclude=[]), os.fsencode(root)
+    for below, names in ((b"", {b"a.wav", b"b.wav"}), (b"/calls", {b"a.wav", b"b.wav"})):
+        start = base + below
+        assert {f.name for f in files(start, rules, stop=threading.Event(), base=base)} == names
+        assert sum(s.total.count for s in survey(start, rules, stop=threading.Event(), base=base)) == 2
+
+
+def test_the_state_of_a_folder_is_another_once_a_name_in_it_came_or_went(root):
+    path, states = os.fsencode(root), []
+    for _ in range(2):
+        states.append(state_of(path))
+        assert state_of(path) == states[-1]
+        make(root, b"a.wav")
+        before = root.stat()
+        states.append(state_of(path))
+        (root / "a.wav").unlink()
+        # A tool that copies folders sets the time of the change of contents back.
+        os.utime(root, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert len({state.value for state in states}) == 4
+
+
+def test_what_is_no_folder_has_no_state(root):
+    make(root, b"a.wav", b"sub/b.wav")
+    (root / "link").symlink_to("sub")
+    for name in (b"a.wav", b"link", b"none", b"a.wav/below"):
+        assert state_of(os.fsencode(root) + b"/" + name) is None
+
+
+def test_what_is_not_there_or_no_file_any_more_is_missing(root, modes):
+    make(root, b"a.wav", b"shut/b.wav")
+    (root / "dir.wav").mkdir()
+    (root / "dangling.wav").symlink_to("nowhere")
+    names = [b"a.wav", b"none.wav", b"dir.wav", b"dangling.wav"]
+    assert missing(os.fsencode(root), names) == names[1:]
+    (root / "shut").chmod(0)
+    try:
+        with modes():
+            assert missing(os.fsencode(root / "shut"), [b"b.wav", b"none.wav"]) == []
+    finally:
+        (root / "shut").chmod(0o700)
+
+
 def test_a_stop_ends_the_walk(root):
     make(root, b"a/a.wav", b"b/b.wav")
     stop = threading.Event()
-    found = walk(os.fsencode(root), RULES, stop=stop)
-    next(found)
-    stop.set()
-    assert list(found) == []
+    for walk in (survey, files):
+        stop.clear()
+        found = walk(os.fsencode(root), RULES, stop=stop)
+        next(found)
+        stop.set()
+        assert list(found) == []
 
 
 def test_looking_at_names_tells_what_is_there_and_what_is_gone(root):

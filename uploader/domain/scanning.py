@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from struct import Struct
+from struct import error as OutOfRange
 
 from uploader.domain.pairing import by_stem, is_sidecar_name, near, recordings_of
 from uploader.domain.recording import Stamp
@@ -15,9 +16,24 @@ _MODULUS = 1 << 64
 _HALF = 1 << 63
 
 
+def signed(value: int) -> int:
+    """Return the low 64 bits of a number as a signed integer, which is what a database keeps.
+
+    Some file systems number files by hashes, and a file may be dated beyond 2262.
+    """
+    return (value + _HALF) % _MODULUS - _HALF
+
+
 def digest(name: bytes, size_bytes: int, mtime_ns: int, inode: int) -> int:
-    """Return 64 bits that stand for one file as it is; the same on every machine and in every version."""
-    return int.from_bytes(blake2b(_pack(size_bytes, mtime_ns, inode) + name, digest_size=8).digest(), "little")
+    """Return 64 bits that stand for one file as it is; the same on every machine and in every version.
+
+    Numbers count by their low 64 bits, signed or not.
+    """
+    try:
+        stamp = _pack(size_bytes, mtime_ns, inode)
+    except OutOfRange:
+        stamp = _pack(signed(size_bytes), signed(mtime_ns), inode % _MODULUS)
+    return int.from_bytes(blake2b(stamp + name, digest_size=8).digest(), "little")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +51,7 @@ class Total:
     @classmethod
     def of(cls, count: int, digests: int) -> Total:
         """Return the total of `count` files whose digests sum up to `digests`."""
-        return cls(count, (digests + _HALF) % _MODULUS - _HALF)
+        return cls(count, signed(digests))
 
     def plus(self, name: bytes, stamp: Stamp) -> Total:
         """Return the total with one file more."""

@@ -31,6 +31,7 @@ from uploader.ledger.rows import (
 from uploader.ledger.settlement import (
     Obstacle,
     Refusal,
+    accept,
     begin,
     call_start,
     finish,
@@ -79,6 +80,10 @@ class Attempts:
     def finish(self, attempt_n: int, outcome: Outcome, *, at: int, refusal: Refusal, track_at: int) -> RecordingRow:
         """Write the outcome to its attempt, then to its recording as far as that still waits for it."""
         return self._writer.write(lambda db: finish(db, attempt_n, outcome, at, refusal, track_at))
+
+    def accept(self, made: AttemptRow, row: RecordingRow, outcome: Outcome, *, at: int, track_at: int) -> RecordingRow:
+        """Write an acceptance; `made` and `row` are as they were when the request was begun."""
+        return self._writer.write(lambda db: accept(db, made, row, outcome, at, track_at))
 
     def doubt(self, row: RecordingRow, *, since: int, at: int) -> None:
         """Look for `row` before it is sent: an attempt may be missing from this ledger since `since`."""

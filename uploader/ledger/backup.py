@@ -80,9 +80,9 @@ def copy(
     known as a later one. Raises UsageError for the place, Interrupted, and other UploaderErrors.
     """
     check_target(ledger, target)
-    _check_room(ledger, target.parent)
-    _remove_leftovers(ledger, target.parent)
     try:
+        _check_room(ledger, target.parent)
+        _remove_leftovers(ledger, target.parent)
         with _part(target) as (part, descriptor):
             _fill(ledger, part, descriptor, stopped)
             generation = _stamp(ledger, part, at)
@@ -92,6 +92,8 @@ def copy(
             seal()
             _publish(part, target)
             size = os.fstat(descriptor).st_size
+    except sqlite3.Error as error:
+        raise _of_sqlite(error) from error
     except OSError as error:
         raise _cannot_write(error) from error
     return Backup(path=target, made_at=at, size_bytes=size, generation=generation)
@@ -195,8 +197,6 @@ def _fill(ledger: Path, part: Path, descriptor: int, stopped: Callable[[], bool]
             source.backup(copied, pages=_PAGES, progress=went_on)
         finally:
             copied.close()
-    except sqlite3.Error as error:
-        raise _of_sqlite(error) from error
     finally:
         db.close()
 
@@ -221,8 +221,6 @@ def _stamp(ledger: Path, part: Path, at: datetime) -> int:
         connection.execute("COMMIT")
         found = connection.execute("SELECT value FROM note WHERE key = 'generation'").fetchone()
         return int(found[0]) if found else 0
-    except sqlite3.Error as error:
-        raise _of_sqlite(error) from error
     finally:
         connection.close()
 
@@ -235,9 +233,7 @@ def _check(part: Path, stopped: Callable[[], bool]) -> None:
     except sqlite3.OperationalError as error:
         if stopped():
             raise Interrupted("the backup was broken off: the program ends") from error
-        raise _of_sqlite(error) from error
-    except sqlite3.Error as error:
-        raise _of_sqlite(error) from error
+        raise
     finally:
         connection.close()
     if verdict != "ok":

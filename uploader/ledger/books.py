@@ -59,6 +59,7 @@ class Books:
     def __init__(self, readers: ReaderPool, writer: Writer) -> None:
         self._readers = readers
         self._writer = writer
+        self._keys: list[KeyRow] | None = None
 
     def note(self, key: str) -> str | None:
         """Return the note under `key`."""
@@ -120,10 +121,13 @@ class Books:
         return 0 if found is None else int(found[0])
 
     def signing_keys(self) -> list[KeyRow]:
-        """Return the signing keys, newest first."""
+        """Return the signing keys, newest first. Only who sends makes new ones, so they are read once."""
+        if self._keys is not None:
+            return self._keys
         with self._readers.lend() as db:
             rows = db.execute("SELECT id, secret, created_at FROM signing_key ORDER BY created_at DESC, id").fetchall()
-        return [KeyRow(id=id_, secret=bytes(secret), created_at=at) for id_, secret, at in rows]
+        self._keys = [KeyRow(id=id_, secret=bytes(secret), created_at=at) for id_, secret, at in rows] or None
+        return self._keys or []
 
     def rotate_keys(self, *, at: int, keep_since: int) -> None:
         """Add a new signing key; forget those made before `keep_since`."""
@@ -133,6 +137,7 @@ class Books:
             db.execute("INSERT INTO signing_key VALUES (?, ?, ?)", (secrets.token_hex(4), secrets.token_bytes(32), at))
 
         self._writer.write(work)
+        self._keys = None
 
     def note_seen(self, interaction_ids: Iterable[str], *, at: int) -> None:
         """Write that a listing showed these interactions, of others or not known to be ours; the first time counts.

@@ -6,6 +6,7 @@ Functions on an open transaction; the classes of this package put them together.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from uploader.domain.lifecycle import RELEASES_IDENTITY, REVOKES_URLS, Event, next_state
@@ -73,6 +74,38 @@ def apply(
                 detail="the sidecar changed while it was sent",
             )  # fmt: skip
     return changed(row, values)
+
+
+def leap(
+    db: Database, row: RecordingRow, events: Sequence[Event], *, at: int, claim: object, **changes: Any
+) -> RecordingRow:
+    """Move `row` by several events in one statement, as `apply` would by one after another; each is in the history.
+
+    For events that concern no other row. Raises RowMoved, and ValueError for other events.
+    """
+    if row.state in _LOCKS_TWINS or any(event in RELEASES_IDENTITY or event in REVOKES_URLS for event in events):
+        raise ValueError("an event that concerns other rows is applied by itself")
+    steps, state = list[tuple[Event, State]](), row.state
+    for event in events:
+        state = next_state(state, event)
+        steps.append((event, state))
+    is_ours = claim is not ANY_CLAIM and claim is not None
+    values = _ending(row, events[-1], state, is_ours=is_ours, releases=False) | changes | {"state": state}
+    if is_ours and values.get("claimed") == claim:
+        del values["claimed"]
+    _set(db, row, values, claim)
+    _append_all(db, row.n, steps, at)
+    return changed(row, values)
+
+
+def _append_all(db: Database, n: int, steps: Sequence[tuple[Event, State]], at: int) -> None:
+    places = ", ".join(f"({number}, ?, ?)" for number in range(1, len(steps) + 1))
+    db.execute(
+        "INSERT INTO step SELECT ?1, last + column1, ?2, column2, column3, NULL FROM "
+        "(SELECT coalesce(max(n), 0) AS last FROM step WHERE recording_n = ?1) CROSS JOIN "
+        f"(VALUES {places})",
+        (n, at, *(NUMBERS[word] for step in steps for word in step)),
+    )
 
 
 def _ending(row: RecordingRow, event: Event, state: State, *, is_ours: bool, releases: bool) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def make_ready(writer: Writer, row: RecordingRow, identity: Identity, contents: 
 
     Of two recordings of the same content and call that come at once, one becomes ready.
     """
-    return writer.write(lambda db: judge_identity(db, row, identity, contents, at), redoable=True)
+    return writer.write(lambda db: settle(db, row, judge_identity(db, row, identity, contents), at), redoable=True)
 
 
 def alike(
@@ -57,8 +57,23 @@ def alike(
     return [(n, unpack_key(key), location) for n, key, location in same], other
 
 
-def judge_identity(db: Database, row: RecordingRow, identity: Identity, contents: Contents, at: int) -> RecordingRow:
-    """Judge and claim, on an open transaction; return the row as it is then. Raises RowMoved."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What a recording was found to be. `known` is what its row is to keep of it."""
+
+    verdict: Verdict
+    known: dict[str, Any]
+    same: list[tuple[int, str | None, bytes]]
+    other: Any
+
+    @property
+    def claim(self) -> dict[str, Any]:
+        """Return the columns of a recording that is new, and claims its content and call."""
+        return self.known | {"claims": 1, "duplicate_of": None, "staged": None}
+
+
+def judge_identity(db: Database, row: RecordingRow, identity: Identity, contents: Contents) -> Judgement:
+    """Say, on an open transaction, whether `row` is new."""
     known: dict[str, Any] = {
         "content_id": identity.content_id, "sha256": identity.sha256, "call_key": identity.call_key,
         "match_key": identity.match_key, "body": contents.body, "media": contents.media,
@@ -76,17 +91,19 @@ def judge_identity(db: Database, row: RecordingRow, identity: Identity, contents
     if verdict is not Verdict.NEW and changes.has_open_attempt(db, row):
         # It goes on keeping the place of what was sent.
         del known["content_id"], known["sha256"], known["call_key"]
-    if verdict is Verdict.NEW:
+    return Judgement(verdict=verdict, known=known, same=same, other=other)
+
+
+def settle(db: Database, row: RecordingRow, judged: Judgement, at: int) -> RecordingRow:
+    """Do what a judgement says; return the row as it is then. Raises RowMoved."""
+    if judged.verdict is Verdict.NEW:
+        return changes.apply(db, row, Event.UNDERSTOOD, at=at, claim=row.claimed, claimed=row.claimed, **judged.claim)
+    if judged.verdict is Verdict.HOLD:
         return changes.apply(
-            db, row, Event.UNDERSTOOD, at=at, claim=row.claimed, claimed=row.claimed, claims=1, duplicate_of=None,
-            staged=None, **known,
+            db, row, Event.FAULTED, at=at, claim=row.claimed, duplicate_of=judged.other[0],
+            **judged.known, **changes.reason_of(Reason.SAME_CALL),
         )  # fmt: skip
-    if verdict is Verdict.HOLD:
-        return changes.apply(
-            db, row, Event.FAULTED, at=at, claim=row.claimed, duplicate_of=other[0],
-            **known, **changes.reason_of(Reason.SAME_CALL),
-        )  # fmt: skip
-    return _leave_out(db, row, same, other, known, at)
+    return _leave_out(db, row, judged.same, judged.other, judged.known, at)
 
 
 def _leave_out(

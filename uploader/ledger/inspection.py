@@ -10,7 +10,7 @@ from pathlib import Path
 
 from uploader.errors import LedgerError
 from uploader.ledger.books import WATCH_NOTE, KeyRow
-from uploader.ledger.connection import Database, check_place, connect, unusable
+from uploader.ledger.connection import Database, check_place, connect, opening_alone, unusable
 from uploader.ledger.schema import standing
 
 _OPCODES_BETWEEN_LOOKS = 100_000
@@ -42,7 +42,7 @@ def check_rights(path: Path) -> bool:
 
 def inspect(path: Path, *, within_seconds: float) -> Inspection:
     """Look at an existing ledger. Raises LedgerError when it cannot be used."""
-    db = connect(path, query_only=True)
+    db = _opened(path)
     try:
         found = standing(db)
         if found.newer:
@@ -64,7 +64,7 @@ def inspect(path: Path, *, within_seconds: float) -> Inspection:
 
 def signing_keys(path: Path) -> tuple[KeyRow, ...]:
     """Return the signing keys of an existing ledger, newest first. Raises LedgerError."""
-    db = connect(path, query_only=True)
+    db = _opened(path)
     try:
         rows = db.execute("SELECT id, secret, created_at FROM signing_key ORDER BY created_at DESC, id").fetchall()
     except sqlite3.Error as error:
@@ -76,7 +76,7 @@ def signing_keys(path: Path) -> tuple[KeyRow, ...]:
 
 def polled_sources(path: Path) -> dict[str, str]:
     """Return why sources are only scanned, by their names, as the daemon wrote it. Raises LedgerError."""
-    db = connect(path, query_only=True)
+    db = _opened(path)
     try:
         rows = db.execute(
             "SELECT key, value FROM note WHERE key GLOB ? AND value <> ''", (f"{WATCH_NOTE}*",)
@@ -90,13 +90,19 @@ def polled_sources(path: Path) -> dict[str, str]:
 
 def note(path: Path, key: str) -> str | None:
     """Return one note of an existing ledger. Raises LedgerError."""
-    db = connect(path, query_only=True)
+    db = _opened(path)
     try:
         return _note(db, key)
     except sqlite3.Error as error:
         raise unusable(error) from error
     finally:
         db.close()
+
+
+def _opened(path: Path) -> Database:
+    """Open a ledger that a sender may just now be opening for the first time since it was restored."""
+    with opening_alone(path):
+        return connect(path, query_only=True)
 
 
 def _quick_check(db: Database, within_seconds: float) -> bool | None:

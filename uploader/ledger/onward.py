@@ -6,14 +6,15 @@ Each step is in the history as if it had been taken alone. Knows no files and no
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from uploader.domain.identity import Verdict
 from uploader.domain.lifecycle import Event
-from uploader.domain.recording import State
 from uploader.ledger import changes
 from uploader.ledger.connection import Database
-from uploader.ledger.identity import Contents, Identity, judge_identity
+from uploader.ledger.identity import Contents, Identity, judge_identity, settle
 from uploader.ledger.rows import AttemptRow, RecordingRow
-from uploader.ledger.settlement import Obstacle, begin
+from uploader.ledger.settlement import Obstacle, twin_in_the_way, write_attempt
 from uploader.ledger.writer import Writer
 
 
@@ -47,14 +48,17 @@ def advance(
 def _advance(
     db: Database, row: RecordingRow, identity: Identity, contents: Contents, onward: Onward, at: int
 ) -> Advance:
-    ready = judge_identity(db, row, identity, contents, at)
-    if ready.state is not State.READY:
-        return Advance(row=ready)
-    changes.apply(db, ready, Event.STAGED, at=at, claim=ready.claimed, claimed=ready.claimed, staged=onward.staged)
-    staged = changes.fetch(db, row.n)
-    if onward.day is None:
-        return Advance(row=staged)
-    begun = begin(db, staged, at, onward.day)
-    if isinstance(begun, Obstacle):
-        return Advance(row=staged, begun=begun)
-    return Advance(row=begun[1], begun=begun[0])
+    judged = judge_identity(db, row, identity, contents)
+    if judged.verdict is not Verdict.NEW:
+        return Advance(row=settle(db, row, judged, at))
+    kept: dict[str, Any] = judged.claim | {"claimed": row.claimed, "staged": onward.staged}
+    if onward.day is None or twin_in_the_way(db, identity.match_key, but=row.n):
+        staged = changes.leap(db, row, (Event.UNDERSTOOD, Event.STAGED), at=at, claim=row.claimed, **kept)
+        return Advance(row=staged, begun=None if onward.day is None else Obstacle.TWIN)
+    if row.attempts:
+        raise ValueError("only a first request is begun without a look at older ones")
+    kept |= {"attempts": 1, "cleared": 0}
+    begun = changes.leap(
+        db, row, (Event.UNDERSTOOD, Event.STAGED, Event.SUBMIT_STARTED), at=at, claim=row.claimed, **kept
+    )
+    return Advance(row=begun, begun=write_attempt(db, begun, at=at, day=onward.day))

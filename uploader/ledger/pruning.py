@@ -18,6 +18,7 @@ from uploader.domain.reasons import REASONS, Reason
 from uploader.domain.recording import State
 from uploader.ledger.connection import Database, ReaderPool, connect, unusable
 from uploader.ledger.entries import GONE
+from uploader.ledger.finding import keep_place
 from uploader.ledger.words import NUMBERS, PRUNED
 from uploader.ledger.writer import Writer
 
@@ -146,11 +147,14 @@ def _take_out(db: Database, rows: Sequence[tuple[Any, ...]], at: int) -> None:
     for (n,) in numbers:
         _shorten_history(db, n, at)
     # The tie of a file that is gone; one that comes back is judged as a new one, and known by its content.
-    db.conn.executemany(
-        "DELETE FROM entry WHERE name = ? AND size_bytes = ? AND recording_n = ? AND directory_n = "
-        "(SELECT n FROM directory WHERE source_n = ? AND path = ?)",
-        [_tie(n, source_n, bytes(location)) for n, _, _, source_n, location in rows],
-    )
+    for n, _, _, source_n, location in rows:
+        untied = db.execute(
+            "DELETE FROM entry WHERE name = ? AND size_bytes = ? AND recording_n = ? AND directory_n = "
+            "(SELECT n FROM directory WHERE source_n = ? AND path = ?)",
+            _tie(n, source_n, bytes(location)),
+        )
+        if untied.rowcount:
+            keep_place(db, n)
     db.execute("INSERT OR REPLACE INTO note VALUES (?, '1')", (COMPACTABLE,))
 
 

@@ -15,6 +15,7 @@ from uploader.domain.lifecycle import TRANSITIONS, Event
 from uploader.domain.outcome import Cause, Kind, Outcome
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
+from uploader.errors import RowMoved
 from uploader.ledger import changes
 from uploader.ledger.books import bump, count_submission
 from uploader.ledger.connection import Database
@@ -49,31 +50,60 @@ class Refusal:
 
 def begin(db: Database, row: RecordingRow, at: int, day: str) -> tuple[AttemptRow, RecordingRow] | Obstacle:
     """Write the intent to send `row`, unless a twin or an older open attempt stands in the way. Raises RowMoved."""
-    if row.match_key is not None:
-        twin = db.execute(
-            "SELECT 1 FROM recording WHERE match_key = ? AND state IN ('submitting', 'unconfirmed') AND n <> ?",
-            (pack_hash(row.match_key), row.n),
-        ).fetchone()
-        if twin:
-            return Obstacle.TWIN
+    if twin_in_the_way(db, row.match_key, but=row.n):
+        return Obstacle.TWIN
     is_open = changes.has_open_attempt(db, row)
     if is_open and not row.cleared:
         changes.apply(db, row, Event.DOUBTED, at=at, claim=row.claimed, due_at=at, **changes.reason_of(Reason.LOOKING))
         return Obstacle.LOOK_FIRST
-    number = row.attempts + 1
     # First of all: a row that others have taken round meanwhile has an attempt of this number.
     begun = changes.apply(
-        db, row, Event.SUBMIT_STARTED, at=at, claim=row.claimed, claimed=row.claimed, attempts=number, cleared=0
-    )
+        db, row, Event.SUBMIT_STARTED, at=at, claim=row.claimed, claimed=row.claimed, attempts=row.attempts + 1,
+        cleared=0,
+    )  # fmt: skip
+    made = write_attempt(db, begun, at=at, day=day, is_repeat=is_open)
+    if is_open:
+        bump(db, "resent_after_unknown")
+    return made, begun
+
+
+def twin_in_the_way(db: Database, match_key: str | None, *, but: int) -> bool:
+    """Say whether a recording of the same particulars is under way or unconfirmed."""
+    if match_key is None:
+        return False
+    found = db.execute(
+        "SELECT 1 FROM recording WHERE match_key = ? AND state IN ('submitting', 'unconfirmed') AND n <> ?",
+        (pack_hash(match_key), but),
+    ).fetchone()
+    return found is not None
+
+
+def write_attempt(db: Database, row: RecordingRow, *, at: int, day: str, is_repeat: bool = False) -> AttemptRow:
+    """Write the newest attempt of `row`, and count it for its day."""
     made = db.execute(
         "INSERT INTO attempt (recording_n, number, started_at, call_start, repeat) VALUES (?, ?, ?, ?, ?) "
         f"RETURNING {ATTEMPT_COLUMNS}",
-        (row.n, number, at, call_start(row), 1 if is_open else 0),
+        (row.n, row.attempts, at, call_start(row), int(is_repeat)),
     ).fetchone()
-    if is_open:
-        bump(db, "resent_after_unknown")
     count_submission(db, day)
-    return attempt(made), begun
+    return attempt(made)
+
+
+def accept(db: Database, made: AttemptRow, row: RecordingRow, outcome: Outcome, at: int, track_at: int) -> RecordingRow:
+    """Write the acceptance of a first attempt, as `finish` does, trusting what its sender has in hand.
+
+    When either has moved meanwhile, `finish` looks at everything.
+    """
+    is_plain = made.number == row.attempts == 1 and not is_anothers(db, outcome.interaction_id, made.n)
+    if is_plain and _write_outcome(db, made.n, outcome, at, only_first=True):
+        try:
+            return changes.apply(
+                db, row, Event.ACCEPTED, at=at, claim=row.claimed, due_at=track_at, detail=made.number,
+                interaction_id=outcome.interaction_id, submitted_at=at, looks=0,
+            )  # fmt: skip
+        except RowMoved:
+            pass
+    return finish(db, made.n, outcome, at, Refusal(due_at=None, at_fault=False), track_at)
 
 
 def finish(db: Database, n: int, outcome: Outcome, at: int, refusal: Refusal, track_at: int) -> RecordingRow:
@@ -101,16 +131,19 @@ def finish(db: Database, n: int, outcome: Outcome, at: int, refusal: Refusal, tr
     return settle_late(db, row, at, track_at)
 
 
-def _write_outcome(db: Database, n: int, outcome: Outcome, at: int) -> None:
+def _write_outcome(db: Database, n: int, outcome: Outcome, at: int, *, only_first: bool = False) -> bool:
+    """Write it, `only_first`: unless the attempt has an outcome or an interaction; say whether it was written."""
     service_date = None if outcome.service_date is None else int(outcome.service_date.timestamp() * _MS)
-    db.execute(
+    written = db.execute(
         "UPDATE attempt SET ended_at = ?, outcome = ?, cause = ?, status = ?, code = ?, message = ?, "
-        "interaction_id = coalesce(?, interaction_id), open = ?, service_date = ? WHERE n = ?",
+        "interaction_id = coalesce(?, interaction_id), open = ?, service_date = ? WHERE n = ?"
+        + (" AND outcome IS NULL AND interaction_id IS NULL" if only_first else ""),
         (
             at, outcome.kind.value, outcome.cause.value, outcome.status, outcome.code, outcome.message or None,
             outcome.interaction_id, 1 if outcome.kind is Kind.UNKNOWN else 0, service_date, n,
         ),
     )  # fmt: skip
+    return written.rowcount == 1
 
 
 def _accept(

@@ -114,9 +114,10 @@ class GroupWriter:
     """For the daemon: whichever thread finds nobody writing commits for all that wait by then.
 
     So a write that meets no other costs no change of threads, and many at once cost one commit.
-    Each piece of work is a savepoint of its own, so that one that raises takes only itself back.
-    A commit that fails fails all its pieces, and none of them happened. A reserve file beside the
-    ledger is given up when the disk is full, so that answers in flight can still be written.
+    A piece of work that raises takes only itself back: then all are run once more, each as a savepoint
+    of its own, so a piece must do nothing but change the ledger. A commit that fails fails all its
+    pieces, and none of them happened. A reserve file beside the ledger is given up when the disk is
+    full, so that answers in flight can still be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -197,10 +198,13 @@ class GroupWriter:
     def _transaction(self, batch: list[_Piece]) -> None:
         connection, began = self._db.conn, time.monotonic()
         self._sync_if(any(not piece.redoable for piece in batch))
-        connection.execute("BEGIN IMMEDIATE")
         try:
-            for piece in batch:
-                self._run(piece)
+            connection.execute("BEGIN IMMEDIATE")
+            if not self._run_together(batch):
+                connection.rollback()
+                connection.execute("BEGIN IMMEDIATE")
+                for piece in batch:
+                    self._run_apart(piece)
             connection.commit()
         except BaseException:
             self.meters.failures.add()
@@ -215,14 +219,27 @@ class GroupWriter:
             self._db.conn.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
             self._lasting = lasting
 
-    def _run(self, piece: _Piece) -> None:
+    def _run_together(self, batch: list[_Piece]) -> bool:
+        """Run all pieces as if they were one; return False when one raised, so that none may be kept like this."""
+        try:
+            for piece in batch:
+                piece.failure = None
+                piece.result = piece.work(self._db)
+        except sqlite3.OperationalError:
+            raise  # the disk, not the work: the whole batch is taken back
+        except Exception:  # noqa: BLE001 (it is run again by itself, and then handed to the thread that asked)
+            return False
+        return True
+
+    def _run_apart(self, piece: _Piece) -> None:
+        """Run one piece so that, if it raises, it takes only itself back."""
         connection = self._db.conn
         piece.failure = None
         connection.execute("SAVEPOINT piece")
         try:
             piece.result = piece.work(self._db)
         except sqlite3.OperationalError:
-            raise  # the disk, not the work: the whole batch is taken back
+            raise
         except Exception as error:  # noqa: BLE001 (handed to the thread that asked; the others go on)
             connection.execute("ROLLBACK TO piece")
             piece.failure = unusable(error) if isinstance(error, sqlite3.Error) else error

@@ -210,13 +210,13 @@ class Submission:
 
     def _settle(self, attempt: AttemptRow, row: RecordingRow, outcome: Outcome, *, is_probe: bool) -> None:
         closed = self._governor.saw_submission(outcome, row.n, is_probe=is_probe)
-        after = self._ledger.attempts.finish(
-            attempt.n,
-            outcome,
-            at=self._now(),
-            refusal=self._refusal(row, outcome),
-            track_at=self._now() + int(self._sending.poll_seconds * 1000),
-        )
+        now = self._now()
+        track_at = now + int(self._sending.poll_seconds * 1000)
+        if outcome.kind is Kind.ACCEPTED:
+            after = self._ledger.attempts.accept(attempt, row, outcome, at=now, track_at=track_at)
+        else:
+            refusal = self._refusal(row, outcome)
+            after = self._ledger.attempts.finish(attempt.n, outcome, at=now, refusal=refusal, track_at=track_at)
         self._meters.attempted(outcome, row, at=self._now())
         level = log.info if outcome.kind is Kind.ACCEPTED else log.warning
         level(

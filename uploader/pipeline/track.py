@@ -70,6 +70,9 @@ class Tracker:
 
     def run_once(self) -> int:
         """Follow what is due; return how many analyses were seen. Raises what the client raises."""
+        due = self._ledger.recordings.next_due(_SETTLED)
+        if due is None or due > self._now():
+            return 0
         rows = self._ledger.recordings.claim(_SETTLED, limit=ROUND, now=self._now())
         try:
             return self._follow(rows)

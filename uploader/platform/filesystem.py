@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from uploader.domain.recording import Stamp
+from uploader.domain.scanning import signed
 
 NETWORK_TYPES = frozenset(
     {
@@ -82,7 +83,7 @@ def open_private(path: str | os.PathLike[str], *, truncate: bool = False) -> int
 
 def stamp_of(stat: os.stat_result) -> Stamp:
     """Return by which values this file is known to be unchanged."""
-    return Stamp(size_bytes=stat.st_size, mtime_ns=stat.st_mtime_ns, inode=stat.st_ino)
+    return Stamp(size_bytes=stat.st_size, mtime_ns=signed(stat.st_mtime_ns), inode=signed(stat.st_ino))
 
 
 def sha256_of(path: bytes, *, expected: Stamp) -> bytes | None:

@@ -10,6 +10,7 @@ import math
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import structlog
@@ -20,6 +21,7 @@ from uploader.ledger.ledger import Ledger
 from uploader.ledger.recordings import BACK_FILL, LIVE
 from uploader.ledger.rows import RecordingRow, to_ms
 from uploader.platform.clock import Clock
+from uploader.platform.processors import Processors
 from uploader.service.line import Admission, Line
 
 log = structlog.get_logger()
@@ -31,6 +33,8 @@ STAGED_AHEAD = 500
 LONGEST_WAIT_SECONDS = 0.5
 """How late a command beside the daemon may be heard at most."""
 SHORTEST_WAIT_SECONDS = 0.002
+LARGE_BYTES = 4 * 1024 * 1024
+"""From this size on most of a recording's time goes into hashing and sending it."""
 AHEAD = 2
 """So many rows a worker are claimed ahead, so that one claim serves many."""
 
@@ -58,6 +62,7 @@ class Dispatcher:
         stop: threading.Event,
         on_wake: Callable[[], None],
         import_n: int | None = None,
+        processors: Processors | None = None,
     ) -> None:
         self._ledger = ledger
         self._line = line
@@ -65,6 +70,7 @@ class Dispatcher:
         self._stop = stop
         self._on_wake = on_wake
         self._import_n = import_n
+        self._processors = processors or Processors()
         self._bell = threading.Event()
         self._parcels: queue.PriorityQueue[_Parcel] = queue.PriorityQueue()
         self._numbers = itertools.count()
@@ -75,7 +81,6 @@ class Dispatcher:
         self._busy_lock = threading.Lock()
         self._wake_seen = -1
         self._listens_at = -math.inf
-        self._is_ahead = False
         self.is_paused = False
         self.disk_is_full = False
         self.beat = clock.monotonic()
@@ -94,14 +99,9 @@ class Dispatcher:
     def run(self) -> None:
         """Claim and feed until told to stop; then tell the workers to end."""
         try:
-            while not self._stop.is_set():
-                self.beat = self._clock.monotonic()
-                self._bell.clear()
-                self._listen()
-                wait = LONGEST_WAIT_SECONDS
-                if not (self.is_paused or self.disk_is_full):
-                    wait = self._feed()
-                self._bell.wait(max(SHORTEST_WAIT_SECONDS, min(LONGEST_WAIT_SECONDS, wait)))
+            with self._processors.gathered():
+                while not self._stop.is_set():
+                    self._turn()
         finally:
             try:
                 self._hand_back()
@@ -111,13 +111,27 @@ class Dispatcher:
 
     def work(self) -> None:
         """Be a worker: carry what is fed until told to end."""
-        while (parcel := self._parcels.get()).row is not None:
-            try:
-                self._line.carry(parcel.row, admission=parcel.admission)
-            finally:
-                self._count_off(parcel)
-                if self._parcels.qsize() < self._workers:
-                    self._bell.set()
+        with self._processors.gathered():
+            while (parcel := self._parcels.get()).row is not None:
+                try:
+                    self._carry(parcel.row, parcel.admission)
+                finally:
+                    self._count_off(parcel)
+                    if self._parcels.qsize() < self._workers:
+                        self._bell.set()
+
+    def _turn(self) -> None:
+        self.beat = self._clock.monotonic()
+        self._bell.clear()
+        self._listen()
+        wait = LONGEST_WAIT_SECONDS
+        if not (self.is_paused or self.disk_is_full):
+            wait = self._feed()
+        self._bell.wait(max(SHORTEST_WAIT_SECONDS, min(LONGEST_WAIT_SECONDS, wait)))
+
+    def _carry(self, row: RecordingRow, admission: Admission | None) -> None:
+        with self._processors.spread() if row.size_bytes >= LARGE_BYTES else nullcontext():
+            self._line.carry(row, admission=admission)
 
     def _listen(self) -> None:
         """Hear of what commands beside us have changed."""
@@ -129,41 +143,50 @@ class Dispatcher:
         if wake != self._wake_seen:
             self._wake_seen = wake
             self.is_paused = self._ledger.books.note("paused") == "1"
+            # It may concern what no worker has begun: everything may be paused, or the source of some of it.
+            self._hand_back()
             self._on_wake()
 
     def _feed(self) -> float:
         """Give the workers what they can take; return the seconds until there may be more to do."""
         now = to_ms(self._clock.now())
-        self._feed_submissions(now)
+        waits = [LONGEST_WAIT_SECONDS, self._feed_submissions(now)]
         if self._parcels.qsize() < self._workers:
-            self._feed_preparations(self._hands - self.busy, now)
-        return self._wait_seconds()
+            waits.append(self._feed_preparations(self._hands - self.busy, now))
+        return min(waits)
 
-    def _feed_submissions(self, now: int) -> None:
+    def _feed_submissions(self, now: int) -> float:
+        """Feed what is staged and has a place; return how long until more may go. A worker that is done rings."""
         without = self._line.kept_back
         while self._admitted < self._workers:
             due = self._ledger.recordings.next_due(SUBMIT, import_n=self._import_n, without=without)
             if due is None or due > now:
-                return
+                return _seconds_until(due, now)
             admission = self._line.admits()
             if admission is None:
-                return
+                return self._line.seconds_to_place()
             rows = self._ledger.recordings.claim(SUBMIT, limit=1, now=now, import_n=self._import_n, without=without)
             if not rows:
                 self._line.give_back(admission)
-                return
+                return SHORTEST_WAIT_SECONDS
             self._put(rows[0], admission)
+        return LONGEST_WAIT_SECONDS
 
-    def _feed_preparations(self, room: int, now: int) -> None:
+    def _feed_preparations(self, room: int, now: int) -> float:
+        """Feed what is to be understood and staged; return how long until there may be more of it."""
         due = self._ledger.recordings.next_due(PREPARE, import_n=self._import_n)
         if due is None or due > now:
-            return
-        self._is_ahead = ahead = self._ledger.recordings.is_back_fill_ahead(now=now, limit=STAGED_AHEAD)
-        rows = self._ledger.recordings.claim(
-            PREPARE, limit=room, now=now, import_n=self._import_n, without=(BACK_FILL,) if ahead else ()
-        )
+            return _seconds_until(due, now)
+        # What is held back behind what is staged waits for a submission to end, and what has no room for a worker:
+        # both ring.
+        is_ahead = self._ledger.recordings.is_back_fill_ahead(now=now, limit=STAGED_AHEAD)
+        without = (BACK_FILL,) if is_ahead else ()
+        rows = self._ledger.recordings.claim(PREPARE, limit=room, now=now, import_n=self._import_n, without=without)
         for row in rows:
             self._put(row, None)
+        if len(rows) == room:
+            return LONGEST_WAIT_SECONDS
+        return _seconds_until(self._ledger.recordings.next_due(PREPARE, import_n=self._import_n, without=without), now)
 
     def _put(self, row: RecordingRow, admission: Admission | None) -> None:
         with self._busy_lock:
@@ -176,21 +199,6 @@ class Dispatcher:
         with self._busy_lock:
             self._busy -= 1
             self._admitted -= parcel.admission is not None
-
-    def _wait_seconds(self) -> float:
-        """Return when there may be more to do than now; a worker that is nearly done rings before."""
-        now = to_ms(self._clock.now())
-        waits = [LONGEST_WAIT_SECONDS]
-        if self._parcels.qsize() < self._workers:
-            due = self._ledger.recordings.next_due(PREPARE, import_n=self._import_n)
-            if due is not None:
-                # What is held back behind what is staged waits for a submission to end, which rings.
-                waits.append(max(LONGEST_WAIT_SECONDS if self._is_ahead else 0.0, (due - now) / 1000))
-        if self._admitted < self._workers:
-            staged = self._ledger.recordings.next_due(SUBMIT, import_n=self._import_n, without=self._line.kept_back)
-            if staged is not None:
-                waits.append(max(0, staged - now) / 1000 if staged > now else self._line.seconds_to_place())
-        return min(waits)
 
     def _hand_back(self) -> None:
         """Release claimed rows that no worker has begun, and the places taken for them."""
@@ -217,3 +225,7 @@ class Dispatcher:
                 return
             self._count_off(parcel)
             yield parcel
+
+
+def _seconds_until(due: int | None, now: int) -> float:
+    return LONGEST_WAIT_SECONDS if due is None else max(0, due - now) / 1000

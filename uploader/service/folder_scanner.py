@@ -191,9 +191,11 @@ class FolderScanner(Scanner):
                 seen, total = check.compare(found.path)
             except OSError:
                 return seen, row  # gone meanwhile, or out of reach: the next scan tells
-            row = self._row(found.path)
-            if row is not None and row.total != total and not seen.busy and not self._stop.is_set():
-                self._cache.correct(row.n, total)
+            before, row = row, self._row(found.path)
+            # Only where nobody wrote meanwhile: a worker may have untied a renamed file, which may come back.
+            is_as_before = _total(before) == _total(row) and not seen.busy and not self._stop.is_set()
+            if row is not None and is_as_before and row.total != total:
+                self._cache.correct(row.n, total, known=row.total)
                 row = self._row(found.path)
         agrees = found.total == _total(row)
         self._note_trust(found.path, row, found.state if agrees else None, began)

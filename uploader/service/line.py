@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 
 import structlog
@@ -40,6 +41,8 @@ from uploader.service.governor import Governor
 log = structlog.get_logger()
 
 _SHORTEST_WAIT_SECONDS = 0.05
+_LIVE_SECONDS = 0.05
+"""So long the answer holds whether a live recording waits."""
 _SOON_MS = 2000
 _UNAVAILABLE_MS = 30_000
 _GONE_MS = 600_000
@@ -99,6 +102,7 @@ class Line:
         self._clock = clock
         self._meters = meters or LineMeters()
         self._lock = threading.Lock()
+        self._live_until, self._is_live_waiting = -math.inf, False
         self._taken = 0
         """Places for submissions that were not given back yet."""
 
@@ -228,7 +232,7 @@ class Line:
             return None
         staged = route.stager.stage(row)
         if self._submission.is_first(row):
-            hand.departure = self._departure(hand, route, replace(row, staged=staged))
+            hand.departure = self._departure(hand, route, row.evolved(staged=staged))
         return Onward(staged=staged, day=None if hand.departure is None else self._governor.day())
 
     def _departure(self, hand: _Hand, route: Route, row: RecordingRow) -> Departure | None:
@@ -245,14 +249,26 @@ class Line:
 
     def _may_go_on(self, row: RecordingRow) -> Admission | None:
         """Let this row take a place at once: back-fill only when no live recording waits for one."""
-        if row.lane in self.kept_back or (row.lane > 0 and self._ledger.recordings.is_live_waiting(now=self._now())):
+        if row.lane in self.kept_back or (row.lane > 0 and self._live_waits()):
             return None
         return self.admits()
+
+    def _live_waits(self) -> bool:
+        """Say whether a live recording is staged and due; one that came to be so just now has a hand of its own."""
+        now = self._clock.monotonic()
+        if now >= self._live_until:
+            self._live_until = now + _LIVE_SECONDS
+            self._is_live_waiting = self._ledger.recordings.is_live_waiting(now=self._now())
+        return self._is_live_waiting
 
     def _stage(self, hand: _Hand, route: Route) -> RecordingRow | None:
         """Stage it; when the store's gate is closed, only as its probe. `public_url` has a probe of its own."""
         row, gate = hand.row, self._governor.gates[GateName.STORE]
         is_shut = gate.why not in {None, Why.PUBLIC_URL}
+        if hand.admission is Admission.STORE_PROBE and not is_shut:
+            # Another one has opened it meanwhile: there is nothing to try.
+            self.give_back(hand.admission)
+            hand.admission = None
         if is_shut and hand.admission is not Admission.STORE_PROBE:
             if not gate.admits_probe():
                 until_probe_ms = int((gate.seconds_to_probe() or 0) * 1000)

@@ -117,13 +117,13 @@ class Scanner:
             if is_due or self.lost_events():
                 if not is_due:
                     # Where much is known, what came is found long before all is looked at.
-                    self.glance()
+                    self._glance()
                 self._scan()
                 self._set_glance()
                 return self._clock.monotonic() + self._rhythm.rescan_seconds
             self.look()
             if not self.is_watched and self._clock.monotonic() >= self._glance_due:
-                self.glance()
+                self._glance()
                 self._set_glance()
         except SourceUnavailable as error:
             self.went_away()
@@ -132,6 +132,11 @@ class Scanner:
             due = self._clock.monotonic() + min(UNAVAILABLE_SECONDS, self._rhythm.rescan_seconds)
             self._glance_due = due
         return due
+
+    def _glance(self) -> None:
+        """Look for what came, but not before the first scan is done: only that one holds a backlog."""
+        if self._source.scanned_at is not None:
+            self.glance()
 
     def _set_glance(self) -> None:
         seconds = max(_SHORTEST_GLANCE_SECONDS, self._rhythm.rescan_seconds / _GLANCES)

@@ -16,6 +16,7 @@ import structlog
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import Stamp
 from uploader.errors import RecordingFault, ServiceRefusal, StoreUnavailable
+from uploader.platform.filesystem import stamp_of
 from uploader.platform.s3 import Bucket, ChangedDuringUpload, PresignedUrl
 
 _EXTENSION = re.compile(r"(\.[a-z0-9]{1,8})?")
@@ -79,7 +80,7 @@ class S3Stager:
                 )
                 self._verify(key, size_bytes=stamp.size_bytes)
             # the descriptor shows changes in place, the path a file put in its place
-            if _stamp_of(os.fstat(file.fileno())) != stamp or _stamp_of(_stat(path)) != stamp:
+            if stamp_of(os.fstat(file.fileno())) != stamp or stamp_of(_stat(path)) != stamp:
                 raise ChangedDuringUpload
         log.info("store.object_staged", size_bytes=stamp.size_bytes, uploaded=uploaded)
         return StagedObject(bucket=self._bucket.access.bucket, key=key, size_bytes=stamp.size_bytes, etag=etag)
@@ -124,7 +125,7 @@ def _opened(path: bytes, stamp: Stamp) -> Iterator[BinaryIO]:
     except OSError:
         raise RecordingFault("the file cannot be opened", code=Reason.FILE_UNREADABLE) from None
     found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode) or _stamp_of(found) != stamp:
+    if not stat.S_ISREG(found.st_mode) or stamp_of(found) != stamp:
         os.close(descriptor)
         raise ChangedDuringUpload("the file is no longer the one that was read")
     with os.fdopen(descriptor, "rb") as file:
@@ -136,10 +137,6 @@ def _stat(path: bytes) -> os.stat_result:
         return os.stat(path)  # noqa: PTH116 - paths are bytes here
     except OSError:
         raise ChangedDuringUpload from None
-
-
-def _stamp_of(found: os.stat_result) -> Stamp:
-    return Stamp(size_bytes=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino)
 
 
 def content_digests(file: BinaryIO, *, part_size_bytes: int) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from uploader.service.metrics.servers import ServerLoad
 if TYPE_CHECKING:
     import uvicorn
 
-    from uploader.web.protocol import LimitedProtocol
+    from uploader.web.protocol import CalmServer, LimitedProtocol
 
 log = structlog.get_logger()
 
@@ -73,7 +73,7 @@ class HttpServer:
         self._head_seconds = head_seconds
         self._refused = Counts()
         self._ready = threading.Event()
-        self._server: uvicorn.Server | None = None
+        self._server: CalmServer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listener: socket.socket | None = None
         self._thread = threading.Thread(target=self._run, name=name)
@@ -165,10 +165,10 @@ class HttpServer:
         self._ready.set()
         await self._server.serve(sockets=[self._listener] if self._listener else [])
 
-    def _make_server(self) -> uvicorn.Server:
+    def _make_server(self) -> CalmServer:
         import uvicorn
 
-        from uploader.web.protocol import LimitedProtocol
+        from uploader.web.protocol import CalmServer, LimitedProtocol
 
         limited = functools.partial(LimitedProtocol, head_seconds=self._head_seconds, refused=self._refused)
         config = uvicorn.Config(
@@ -191,15 +191,16 @@ class HttpServer:
             h11_max_incomplete_event_size=_HEAD_BYTES,
         )
         config.load()
-        return uvicorn.Server(config)
+        return CalmServer(config)
 
-    def _begin_stop(self, server: uvicorn.Server, grace_seconds: float) -> None:
+    def _begin_stop(self, server: CalmServer, grace_seconds: float) -> None:
         if server.should_exit:
             return
         # the cut lets applications end by themselves; uvicorn's own limit is for those that do not
         server.config.timeout_graceful_shutdown = math.ceil(grace_seconds) + _AFTER_CUT_SECONDS
         asyncio.get_running_loop().call_later(grace_seconds, _cut_all, server)
         server.should_exit = True
+        server.ending.set()
 
 
 def _cut_all(server: uvicorn.Server) -> None:

@@ -7,6 +7,7 @@ import stat
 from enum import StrEnum
 
 from uploader.domain.recording import Stamp
+from uploader.platform.filesystem import stamp_of
 
 # a pipe put in a recording's place must not hold the thread; a link is followed, as the scan did
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -71,11 +72,7 @@ def open_source(path: bytes, stamp: Stamp) -> SourceFile | FileFault:
 
 
 def _matches(found: os.stat_result, stamp: Stamp) -> bool:
-    return stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns, found.st_ino) == (
-        stamp.size_bytes,
-        stamp.mtime_ns,
-        stamp.inode,
-    )
+    return stat.S_ISREG(found.st_mode) and stamp_of(found) == stamp
 
 
 def _has_entries(directory: bytes) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from uploader.domain.pairing import is_sidecar_name, pair
 from uploader.domain.recording import Stamp
-from uploader.domain.scanning import Total, difference, digest
+from uploader.domain.scanning import Total, difference, digest, signed
 
 GONE = Stamp(size_bytes=-1, mtime_ns=0, inode=0)
 
@@ -160,3 +161,12 @@ def test_two_files_that_exchanged_their_names_have_another_total():
 def test_a_digest_is_the_same_for_ever():
     """Another one would have every file of every ledger compared once."""
     assert digest(b"call.wav", 1, 2, 3) == 11549831387480928881
+
+
+@pytest.mark.parametrize("value", [2**63, 2**64 - 1, 13_569_465_600_000_000_000, -1, 2**80 + 5])
+def test_numbers_beyond_what_a_database_keeps_count_by_their_low_bits(value):
+    """Inodes that are hashes, and files dated in the year 2400: one of them ended the scan, and with it the daemon."""
+    kept = signed(value)
+    assert -(2**63) <= kept < 2**63
+    assert (kept - value) % 2**64 == 0
+    assert digest(b"a", 1, value, value) == digest(b"a", 1, kept, kept)

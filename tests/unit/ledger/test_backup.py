@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -298,3 +299,26 @@ def test_two_that_raise_the_generation_at_once_leave_the_higher_number_beside(se
 def test_a_name_is_of_the_second_in_utc(kit):
     at = datetime(2026, 11, 20, 5, tzinfo=timezone(timedelta(hours=1)))
     assert backup.name_of(kit.path, at) == "ledger-20261120T040000Z.db"
+
+
+def test_a_copy_that_somebody_takes_away_fails_as_a_backup_and_not_as_a_bug(sender, place):
+    """On a disk without locks another one may take it for a leftover: what SQLite says of that ended the daemon."""
+    sender.submitted(b"a.wav", "i-1")
+
+    def take_away():
+        for part in place.iterdir():
+            part.unlink()
+        return False
+
+    with pytest.raises(UploaderError):
+        sender.ledger.backup(place / "b.db", at=NOON, stopped=take_away)
+    assert list(place.iterdir()) == []
+
+
+def test_a_place_whose_room_cannot_be_asked_for_fails_as_a_backup(sender, place, monkeypatch):
+    def stale(path):
+        raise OSError(errno.ESTALE, "stale")
+
+    monkeypatch.setattr(backup, "free_bytes", stale)
+    with pytest.raises(UploaderError):
+        sender.ledger.backup(place / "b.db", at=NOON)

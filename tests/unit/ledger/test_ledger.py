@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -12,7 +13,7 @@ import pytest
 
 from tests.unit.ledger.kit import Kit
 from uploader.errors import LedgerBusy, LedgerDamaged, LedgerError, WrongAccount
-from uploader.ledger import connection
+from uploader.ledger import connection, inspection
 from uploader.ledger.connection import ReaderPool, SenderRole, connect
 from uploader.ledger.ledger import Ledger
 
@@ -72,8 +73,6 @@ def test_a_command_beside_a_sender_reads_and_writes(path):
 
 def test_a_command_that_asks_whether_a_sender_runs_does_not_keep_one_from_starting(path):
     """`status` holds the lock shared for an instant; the daemon that starts just then must not give up."""
-    import fcntl
-
     opened(path).close()
     asking = os.open(path.with_name(path.name + ".lock"), os.O_RDWR)
     fcntl.flock(asking, fcntl.LOCK_SH)
@@ -309,3 +308,32 @@ def test_every_commit_is_on_disk_before_it_is_told(path):
     assert db.execute("PRAGMA synchronous").fetchone()[0] == 2
     assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     db.close()
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda path: inspection.inspect(path, within_seconds=5),
+        inspection.signing_keys,
+        inspection.polled_sources,
+        lambda path: inspection.note(path, "x"),
+    ],
+)
+def test_a_look_at_a_ledger_takes_turns_with_who_opens_it(path, monkeypatch, look):
+    """Between seeing a replaced log and renaming it, a sender could have begun its own log under that name."""
+    opened(path).close()
+    alone, connect = [], inspection.connect
+
+    def connecting(*arguments, **options):
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            alone.append(True)
+        finally:
+            os.close(descriptor)
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(inspection, "connect", connecting)
+    look(path)
+    assert alone == [True]

@@ -265,3 +265,12 @@ def names_that_a_scan_sees(kit: Kit, names: list[bytes]) -> list[bytes]:
     """Return those that the scan cache does not have as they are: the others are not looked at."""
     cached = {bytes(name) for (name,) in kit.ask("SELECT name FROM entry WHERE size_bytes >= 0")}
     return [name for name in names if name not in cached]
+
+
+def test_a_pruned_recording_whose_file_is_gone_is_still_found_by_its_path(kit):
+    row = full(kit, State.REFUSED)
+    kit.record(gone=(b"a.wav",))
+    kit.clock.advance(60)
+    assert [found.n for found in kit.ledger.recordings.find("/srv/recordings/a.wav")] == [row.n]
+    assert prune(kit) == 1
+    assert [found.n for found in kit.ledger.recordings.find("/srv/recordings/a.wav")] == [row.n]

@@ -457,6 +457,15 @@ def test_no_statement_that_runs_again_and_again_reads_a_whole_table(large, what)
         assert all(index in NARROW for index in whole), f"{statement}\n{plan}"
 
 
+@pytest.mark.parametrize("what", ["siblings", "stamps", "stamps of stems", "record", "find a path"])
+def test_what_concerns_a_few_names_does_not_read_a_whole_directory(large, what):
+    """A directory may hold a million: each recording in it that read all its names cost 27 ms among 100,000."""
+    plan = "\n".join(plans(large, lambda ledger: HOT[what](large, ledger)).values())
+    searches = re.findall(r"SEARCH (?:entry|e) USING PRIMARY KEY \(([^)]*)\)", plan)
+    assert searches
+    assert all("name" in search for search in searches), plan
+
+
 @pytest.mark.parametrize(
     ("what", "index"),
     [

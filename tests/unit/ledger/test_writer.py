@@ -11,7 +11,7 @@ import pytest
 from tests.unit.ledger.kit import Kit
 from uploader.errors import LedgerError, RowMoved
 from uploader.ledger.connection import connect
-from uploader.ledger.writer import BATCH, DirectWriter, GroupWriter
+from uploader.ledger.writer import BATCH, DirectWriter, GroupWriter, _Piece
 
 
 @pytest.fixture
@@ -270,3 +270,40 @@ def test_claims_of_two_threads_never_overlap(sender: Kit):
     with ThreadPoolExecutor(8) as pool:
         found = [n for part in pool.map(claim, range(40)) for n in part]
     assert sorted(found) == sorted(sender.states())
+
+
+def test_a_piece_that_failed_before_room_was_made_is_judged_by_what_came_of_it_then(group, path, monkeypatch):
+    """Its thread was told of the first failure, though the second run was committed: an intent that nobody sends."""
+    left = [RowMoved("once"), None]
+
+    def first(db):
+        raise ValueError("always")
+
+    def second(db):
+        error = left.pop(0)
+        if error is not None:
+            raise error
+        return insert("b")(db)
+
+    class FullOnce:
+        """The disk is full at the first commit."""
+
+        def __init__(self, conn):
+            self.conn, self.is_full = conn, True
+
+        def __getattr__(self, name):
+            return getattr(self.conn, name)
+
+        def commit(self):
+            if self.is_full:
+                self.is_full = False
+                raise sqlite3.OperationalError("database or disk is full")
+            self.conn.commit()
+
+    monkeypatch.setattr(group._db, "conn", FullOnce(group._db.conn))
+    batch = [_Piece(first, redoable=False), _Piece(second, redoable=False)]
+    group._commit(batch)
+    with pytest.raises(ValueError, match="always"):
+        batch[0].outcome()
+    assert batch[1].outcome() == 1
+    assert rows(path) == ["b"]

@@ -252,6 +252,39 @@ def test_a_pause_from_before_the_start_is_heard_at_the_first_turn(bench):
     assert fed == []
 
 
+def test_what_was_claimed_ahead_is_not_begun_once_everything_is_paused(bench):
+    """Up to two rows a worker wait for one, behind files that may take minutes to read: `pause` is for them too."""
+    rows = [bench.drop("a.wav", call(1)), bench.staged("b.wav", call(2)), bench.drop("c.wav", call(3))]
+    line = FakeLine()
+    dispatcher = bench.new_dispatcher(workers=1, line=line)
+    turn_once(dispatcher)
+    bench.ledger.books.set_notes({"paused": "1"})
+    bench.ledger.books.ring()
+    bench.clock.advance(1)
+    turn_once(dispatcher)
+    assert (dispatcher.busy, line.returned) == (0, [Admission.FREELY])
+    assert [(bench.row(row).claimed, bench.row(row).due_at is None) for row in rows] == [(None, False)] * 3
+
+
+def test_what_was_claimed_ahead_of_a_source_is_not_begun_once_that_is_paused(bench):
+    row = bench.drop("a.wav", call(1))
+    dispatcher = bench.new_dispatcher(workers=1, line=FakeLine())
+    turn_once(dispatcher)
+    assert dispatcher.busy == 1
+    bench.ledger.discovery.set_parked(at=bench.now, parked=True, source_n=bench.kit.source_n)
+    bench.ledger.books.ring()
+    bench.clock.advance(1)
+    turn_once(dispatcher)
+    assert (dispatcher.busy, bench.row(row).claimed) == (0, None)
+
+
+def turn_once(dispatcher):
+    """What the loop does when it comes round, but for its end."""
+    dispatcher._listen()
+    if not dispatcher.is_paused:
+        dispatcher._feed()
+
+
 def test_nothing_is_fed_while_the_disk_is_full(bench):
     bench.staged("a.wav", call(1))
     dispatcher = bench.new_dispatcher(line=FakeLine())

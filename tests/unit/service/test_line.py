@@ -439,3 +439,19 @@ def test_a_token_refused_again_and_again_does_not_go_round_for_ever(bench):
         row = bench.row(row)
     assert bench.submit_gate.why is Why.CREDENTIALS
     assert (row.state, row.faults) == (State.STAGED, 0)
+
+
+def test_a_probe_of_a_store_that_is_open_again_is_given_back_and_the_row_goes_on(bench, monkeypatch):
+    """Two may hold the probe for an instant; the second one staged and unstaged its row for ever."""
+    row, moves = bench.kit.claim(bench.staged("a.wav", call(1))), []
+    apply = bench.ledger.recordings.apply
+
+    def counting(row, event, **values):
+        moves.append(event)
+        assert len(moves) < 9
+        return apply(row, event, **values)
+
+    monkeypatch.setattr(bench.ledger.recordings, "apply", counting)
+    bench.line.carry(row, admission=Admission.STORE_PROBE)
+    assert bench.row(row).state is State.SUBMITTED
+    assert bench.line._taken == 0

@@ -14,6 +14,9 @@ from tests.unit.ledger.kit import FakeClock, Kit
 from tests.unit.sources.folder.conftest import bound_by_modes
 from uploader.domain.lifecycle import Event
 from uploader.domain.recording import State
+from uploader.ledger.entries import untie
+from uploader.platform.filesystem import stamp_of
+from uploader.service.directory_check import DirectoryCheck
 from uploader.service.folder_scanner import FolderScanner
 from uploader.service.scanner import BATCH, Rhythm
 from uploader.sources.folder.rules import Rules
@@ -584,3 +587,72 @@ def test_a_folder_that_came_back_is_walked_by_a_glance_with_all_that_is_below(de
     one.scanner.glance()
     assert set(one.entries("sub/deep")) == {b"a.wav"}
     assert set(one.entries("sub")) == {b"b.wav"}
+
+
+def test_files_and_folders_dated_beyond_what_a_database_keeps_are_found_like_any_other(desk):
+    """Struct and SQLite have signed integers of 64 bits: such a date ended the program, at every start anew."""
+    one, far = desk(), 13_569_465_600
+    one.put("sub/a.wav")
+    one.put("b.wav")
+    for path in (one.root / "b.wav", one.root / "sub", one.root):
+        os.utime(path, (far, far))
+    if (one.root / "b.wav").stat().st_mtime != far:
+        pytest.skip("this file system keeps no such date")
+    one.scan()
+    one.found = 0
+    one.scan()
+    one.scanner.glance()
+    assert (one.names(), one.found) == ([b"b.wav", b"sub/a.wav"], 0)
+    assert one.row("b.wav").stamp == stamp_of((one.root / "b.wav").stat())
+
+
+def test_what_was_lost_while_the_first_scan_is_not_done_is_held_like_the_rest(desk):
+    """A program that was killed in its first scan knows some folders: a glance at them would let the others through."""
+    one = desk(backlog_limit=2)
+    for number in range(3):
+        one.put(f"a{number}.wav")
+    one.scan()
+    one.kit.force("UPDATE source SET scanned_at = NULL")
+    one.start()
+    for number in range(3):
+        one.put(f"new/b{number}.wav")
+    one.scanner._bell.everything()
+    one.scanner._turn(math.inf)
+    assert one.kit.ledger.recordings.held() == {"backlog": 6}
+
+
+def test_a_file_that_was_untied_while_its_folder_was_compared_is_found_again(desk, monkeypatch):
+    """A worker unties a renamed file; the total that the scan then wrote counted it, so that no scan saw its return."""
+    one = desk()
+    one.put("a.wav")
+    one.scan()
+    one.put("b.wav")
+    compare = DirectoryCheck.compare
+
+    def compare_meanwhile(check, path):
+        found = compare(check, path)
+        (row,) = [row for row in one.rows() if row.location.endswith(b"/a.wav")]
+        one.kit.ledger.recordings.write(lambda db: untie(db, one.source_n, row.location, of=row.n))
+        return found
+
+    monkeypatch.setattr(DirectoryCheck, "compare", compare_meanwhile)
+    one.scan()
+    monkeypatch.setattr(DirectoryCheck, "compare", compare)
+    one.scan()
+    assert set(one.entries()) == {b"a.wav", b"b.wav"}
+
+
+def test_names_that_no_rule_wants_any_more_are_compared_only_until_the_total_leaves_them_out(desk, monkeypatch):
+    one = desk()
+    one.put("a.wav")
+    one.put("b.mp3")
+    one.scan()
+    one.include = ["*.wav"]
+    one.start()
+    one.put("c.wav")
+    compared = []
+    compare = DirectoryCheck.compare
+    monkeypatch.setattr(DirectoryCheck, "compare", lambda check, path: compared.append(path) or compare(check, path))
+    for _ in range(4):
+        one.scan()
+    assert len(compared) == 2

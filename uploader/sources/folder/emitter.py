@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -41,6 +42,8 @@ from uploader.sources.folder.inotify import (
 MAX_WAITING = 20_000
 """So many events may wait to be dispatched; of more it is only said that there were some."""
 
+_BREATH_SECONDS = 0.002
+"""In a flood many events are read at once: two threads that take turns at each one cost more than all else."""
 _READ_EVERY = 256
 """While so many folders are added events may come that fill the kernel's queue."""
 _NOT_TO_BE_READ = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG})
@@ -79,6 +82,7 @@ class TreeEmitter(EventEmitter):
         self._folders: dict[int, bytes] = {}
         self._numbers: dict[bytes, int] = {}
         self._room = 0
+        self._read_at = 0.0
 
     def covers(self, folder: bytes) -> bool:
         """Say whether this folder is watched."""
@@ -108,6 +112,9 @@ class TreeEmitter(EventEmitter):
         """Emit what happened, as soon as anything did. The time is not needed: to stop wakes it."""
         if self._inotify is not None:
             self._heed(self._inotify.wait())
+        if time.monotonic() - self._read_at < _BREATH_SECONDS:
+            self.stopped_event.wait(_BREATH_SECONDS)
+        self._read_at = time.monotonic()
 
     def give_up(self) -> None:
         """End, and say that events were missed."""

@@ -195,7 +195,9 @@ def below(root: bytes, directory: bytes) -> bytes:
 
 def is_inside(root: bytes, path: bytes) -> bool:
     """Say whether `path`, with every link resolved, lies below `root`."""
-    real_root, real = real_path(root), real_path(path)
+    real = real_path(path)
+    # With no link in the path there is none in the part of it that is the root.
+    real_root = root if real == path else real_path(root)
     return real.startswith(real_root.rstrip(b"/") + b"/")
 
 

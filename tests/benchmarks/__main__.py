@@ -22,8 +22,8 @@ MEASUREMENTS = {
     "budget": "tests.benchmarks.budget",
     "ledger": "tests.benchmarks.ledger",
     "backlog": "tests.benchmarks.backlog",
+    "cost": "tests.benchmarks.cost",
     "kill": "tests.benchmarks.kill",
-    "limits": "tests.benchmarks.limits",
     "day": "tests.benchmarks.day",
 }
 """Name to module, which is imported only when its measurement is run. Each has `measure(scale) -> Result`."""

@@ -51,11 +51,11 @@ def measure(scale: float = 1.0) -> Result:
     Counted from the exec of the command to the last acceptance, so the start and the plan are in it.
     """
     count = max(1, round(IMPORTED * scale))
-    with _folder() as folder, sink(folder) as service:
-        archive = _archive(folder, count)
+    with temporary_folder() as folder, sink(folder) as service:
+        archive = make_archive(folder, count)
         bare = count / _bare_loop(service, count)
-        normal = _import(folder / "normal", archive, service, count, {})
-        slow = _import(folder / "slow", archive, service, count, {"LD_PRELOAD": str(_slow_fsync(folder))})
+        normal = import_all(folder / "normal", archive, service, count)
+        slow = import_all(folder / "slow", archive, service, count, LD_PRELOAD=str(_slow_fsync(folder)))
     return Result(
         figures=[
             Figure(what=f"import of {count:,}, from exec to the last acceptance", value=normal.rate, unit="a second"),
@@ -71,7 +71,7 @@ def measure(scale: float = 1.0) -> Result:
     )  # fmt: skip
 
 
-class _Run:
+class Run:
     """When each recording of an import was accepted, and what it cost."""
 
     def __init__(self, began: float, accepted: list[float], cpu_seconds: float) -> None:
@@ -88,7 +88,7 @@ class _Run:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def temporary_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="qm-benchmark-"))
     try:
         yield folder
@@ -96,18 +96,22 @@ def _folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _archive(folder: Path, count: int) -> Path:
+def make_archive(folder: Path, count: int, *, first: int = 0) -> Path:
+    """Write so many small recordings with their sidecars, the one numbered `first` first."""
     archive = folder / "archive"
-    archive.mkdir()
-    for number in range(count):
+    archive.mkdir(parents=True)
+    for number in range(first, first + count):
         write_recording(archive, number)
         write_sidecar(archive, number)
     return archive
 
 
-def _import(home: Path, archive: Path, service: Sink, count: int, environment: dict[str, str]) -> _Run:
-    """Import until the sink has accepted all, then interrupt: nobody fetches what the import would go on serving."""
-    home.mkdir()
+def import_all(home: Path, archive: Path, service: Sink, count: int, **environment: str) -> Run:
+    """Import with the ledger in `home`, new or not, until the sink has accepted all; then interrupt.
+
+    Nobody fetches what the import would go on serving.
+    """
+    home.mkdir(exist_ok=True)
     config = _configuration(home, archive, service)
     service.forget()
     began = time.time()
@@ -124,7 +128,7 @@ def _import(home: Path, archive: Path, service: Sink, count: int, environment: d
     accepted = service.accepted()
     if len(accepted) != count:
         raise RuntimeError(f"{len(accepted)} of {count} were accepted")
-    return _Run(began, accepted, cpu_seconds)
+    return Run(began, accepted, cpu_seconds)
 
 
 def _configuration(home: Path, archive: Path, service: Sink) -> Path:

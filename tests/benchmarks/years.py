@@ -19,8 +19,8 @@ from uploader.domain.recording import Stamp, State
 from uploader.ledger.connection import connect
 from uploader.ledger.identity import Contents, Identity
 from uploader.ledger.ledger import Ledger
+from uploader.ledger.onward import Onward
 from uploader.ledger.rows import AttemptRow, RecordingRow, to_ms
-from uploader.ledger.settlement import Refusal
 from uploader.ledger.sighting import Arrival, Sight
 
 ROOT = b"/srv/recordings/headquarters"
@@ -28,6 +28,7 @@ A_DIRECTORY, A_COMMIT = 500, 4000
 BEGAN = datetime(2024, 1, 2, 8, tzinfo=UTC)
 APART = timedelta(seconds=40)
 """Between two calls: a million in fifteen months."""
+STAGED = '{"extension": ".wav"}'
 MEDIA = '{"kind":"audio","format":"wav","codec":"mulaw","channels":2,"sample_rate":8000,"duration_seconds":%d.%d}'
 
 
@@ -117,29 +118,18 @@ class Years:
     def stage(self, row: RecordingRow) -> RecordingRow:
         """Stage a ready row; it stays claimed."""
         return self.ledger.recordings.apply(
-            row, Event.STAGED, at=row.discovered_at + 450, staged='{"extension": ".wav"}', claimed=row.claimed
+            row, Event.STAGED, at=row.discovered_at + 450, staged=STAGED, claimed=row.claimed
         )
 
-    def begin(self, row: RecordingRow) -> tuple[AttemptRow, RecordingRow]:
-        """Write the intent to send a staged row."""
-        begun = self.ledger.attempts.begin(row, at=row.discovered_at + 500, day="2026-11-20")
-        if not isinstance(begun, tuple):
-            raise RuntimeError(f"recording {row.n} meets an obstacle")
-        return begun
-
-    def finish(self, made: AttemptRow, row: RecordingRow) -> RecordingRow:
-        """Have it accepted."""
-        at = made.started_at + 180
-        outcome = Outcome(
-            kind=Kind.ACCEPTED, interaction_id=interaction_id(row.n), status=201,
-            service_date=datetime.fromtimestamp(at // 1000, UTC),
-        )  # fmt: skip
-        refusal = Refusal(due_at=None, at_fault=False)
-        return self.ledger.attempts.finish(made.n, outcome, at=at, refusal=refusal, track_at=at + 300_000)
-
     def send(self, row: RecordingRow) -> RecordingRow:
-        """Take a claimed row the whole way."""
-        return self.finish(*self.begin(self.stage(self.understand(row))))
+        """Take a claimed row the whole way, as the daemon does with what needs no upload."""
+        identity, contents = understood(row)
+        onward = Onward(staged=STAGED, day="2026-11-20")
+        after = self.ledger.recordings.advance(row, identity, contents, onward=onward, at=row.discovered_at + 400)
+        if not isinstance(after.begun, AttemptRow):
+            raise RuntimeError(f"recording {row.n} meets an obstacle")
+        at = after.begun.started_at + 180
+        return self.ledger.attempts.accept(after.begun, after.row, _accepted(row, at), at=at, track_at=at + 300_000)
 
     def send_all(self, *, together: int = 64) -> None:
         """Send whatever is due."""
@@ -159,6 +149,13 @@ class Years:
                     row, Event.ANALYZED, at=at, analyzed_at=at, evidence="list:sentiment_score",
                     detail="list:sentiment_score",
                 )  # fmt: skip
+
+
+def _accepted(row: RecordingRow, at: int) -> Outcome:
+    return Outcome(
+        kind=Kind.ACCEPTED, interaction_id=interaction_id(row.n), status=201,
+        service_date=datetime.fromtimestamp(at // 1000, UTC),
+    )  # fmt: skip
 
 
 def understood(row: RecordingRow) -> tuple[Identity, Contents]:

@@ -30,7 +30,7 @@ PREPARE = (State.READY, State.DISCOVERED)
 SUBMIT = (State.STAGED,)
 STAGED_AHEAD = 500
 """So many recordings of the back-fill may be staged and wait for their turn; then no more are prepared."""
-LONGEST_WAIT_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 1.0
 """How late a command beside the daemon may be heard at most."""
 SHORTEST_WAIT_SECONDS = 0.002
 LARGE_BYTES = 4 * 1024 * 1024

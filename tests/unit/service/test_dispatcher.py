@@ -303,7 +303,7 @@ def test_a_command_that_rings_is_heard_once(bench):
     assert bench.wakes == before + 1
 
 
-def test_with_nothing_to_do_it_comes_round_twice_a_second_and_asks_nobody(bench):
+def test_with_nothing_to_do_it_comes_round_once_a_second_and_asks_nobody(bench):
     line = FakeLine()
     waits, _ = turn(bench, bench.new_dispatcher(line=line), turns=5)
     assert waits == [LONGEST_WAIT_SECONDS] * 5

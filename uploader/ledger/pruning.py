@@ -33,8 +33,12 @@ _PRUNABLE = (
     "OR (SELECT count(*) FROM step WHERE recording_n = r.n) > 2)"
 )
 _SEEN = "SELECT interaction_id FROM seen WHERE interaction_id > ? ORDER BY 1 LIMIT ?"
+_MARGIN_MS = 3 * 24 * 60 * 60 * 1000
+"""By so much a listing's windows reach beyond a call or a request, time zones included."""
 _SEEN_OF_OLD = (
-    "FROM seen WHERE interaction_id > ? AND interaction_id <= ? AND (first_seen <= ? OR "
+    "FROM seen WHERE interaction_id > :after AND interaction_id <= :last AND ("
+    "first_seen <= :before AND NOT EXISTS (SELECT 1 FROM attempt a WHERE a.open = 1 AND "
+    f"min(a.started_at, coalesce(a.call_start, 0)) <= :before + {_MARGIN_MS}) OR "
     "EXISTS (SELECT 1 FROM attempt a WHERE a.interaction_id = seen.interaction_id))"
 )
 
@@ -84,21 +88,21 @@ class Pruning:
             last = _last_of(db, after, limit)
             if last is None:
                 return None, 0
-            return last, int(db.execute(f"SELECT count(*) {_SEEN_OF_OLD}", (after, last, before)).fetchone()[0])
+            return last, int(db.execute(f"SELECT count(*) {_SEEN_OF_OLD}", _span(after, last, before)).fetchone()[0])
 
     def forget_seen(self, *, after: str, limit: int, before: int) -> tuple[str | None, int]:
         """Drop of the next `limit` listed ids after `after` our own, and those first listed up to `before`.
 
         Our own are known by their attempts. An old one of others could only be taken for ours if a call
-        from before then were still to be sent, and its answer lost. Return where it came to, None at the
-        end, and how many were dropped.
+        from before then were still to be sent, and its answer lost; while a request for such a call is open,
+        those of others stay. Return where it came to, None at the end, and how many were dropped.
         """
 
         def work(db: Database) -> tuple[str | None, int]:
             last = _last_of(db, after, limit)
             if last is None:
                 return None, 0
-            return last, db.execute(f"DELETE {_SEEN_OF_OLD}", (after, last, before)).rowcount
+            return last, db.execute(f"DELETE {_SEEN_OF_OLD}", _span(after, last, before)).rowcount
 
         return self._writer.write(work)
 
@@ -127,6 +131,10 @@ class Pruning:
             raise unusable(error) from error
         finally:
             connection.close()
+
+
+def _span(after: str, last: str, before: int) -> dict[str, str | int]:
+    return {"after": after, "last": last, "before": before}
 
 
 def _last_of(db: Database, after: str, limit: int) -> str | None:

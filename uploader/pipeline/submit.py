@@ -24,7 +24,7 @@ from uploader.errors import RecordingFault
 from uploader.ledger.changes import reason_of
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import AttemptRow, RecordingRow, to_ms
-from uploader.ledger.settlement import Obstacle, Refusal
+from uploader.ledger.settlement import Obstacle, Refusal, call_start
 from uploader.pipeline.meters import LineMeters
 from uploader.pipeline.places import Place
 from uploader.pipeline.stage import Stager
@@ -193,7 +193,7 @@ class Submission:
     def _is_in_doubt(self, row: RecordingRow) -> bool:
         """After a restore, what is older than the doubt is looked for before it is sent."""
         since, found = self._ledger.doubt
-        if since is None or found is None or min(row.mtime_ns // 1_000_000, row.discovered_at) >= found:
+        if since is None or found is None or _is_since(row, found):
             return False
         if self._ledger.attempts.doubt_settled(row.n, found=found):
             return False
@@ -249,3 +249,12 @@ class Submission:
         """Five equal refusals in a row are the account's fault: none of them counts as a recording's."""
         count = self._ledger.recordings.forgive_refusals(at=self._now())
         log.warning("recording.refusals_taken_back", id=row.id, count=count)
+
+
+def _is_since(row: RecordingRow, moment: int) -> bool:
+    """Say whether a recording is of after `moment` (ms) for sure: its file, and its call where that is dated.
+
+    A file alone may be a copy, made when the disk was restored as well.
+    """
+    start = call_start(row)
+    return min(row.mtime_ns // 1_000_000, row.discovered_at, *([] if start is None else [start])) >= moment

@@ -274,3 +274,14 @@ def test_a_pruned_recording_whose_file_is_gone_is_still_found_by_its_path(kit):
     assert [found.n for found in kit.ledger.recordings.find("/srv/recordings/a.wav")] == [row.n]
     assert prune(kit) == 1
     assert [found.n for found in kit.ledger.recordings.find("/srv/recordings/a.wav")] == [row.n]
+
+
+def test_what_was_listed_before_a_request_that_is_still_open_is_not_forgotten(kit):
+    """Listed once more it would look new, and an interaction of others could be taken for that request's."""
+    kit.ledger.books.note_seen(["others"], at=kit.now - 40 * DAY_MS)
+    row = kit.at(State.UNCONFIRMED)
+    kit.force("UPDATE attempt SET started_at = ?, call_start = ?", kit.now - 35 * DAY_MS, kit.now - 41 * DAY_MS)
+    assert through_seen(kit, kit.now - 30 * DAY_MS) == 0
+    kit.force("UPDATE attempt SET started_at = ?, call_start = ?", kit.now, kit.now)
+    assert kit.again(row).state is State.UNCONFIRMED
+    assert through_seen(kit, kit.now - 30 * DAY_MS) == 1

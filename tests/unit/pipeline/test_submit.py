@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 
 from tests.unit.ledger.kit import accepted, refused, unknown
 from tests.unit.pipeline.bench import CALL, Bench, call, wave
 from uploader.domain.gates import GateName, Why
+from uploader.domain.interaction import format_time
 from uploader.domain.lifecycle import Event
 from uploader.domain.outcome import Cause
 from uploader.domain.recording import State
@@ -304,12 +306,7 @@ def test_what_is_older_than_a_doubt_is_looked_for_before_it_is_sent(bench):
 def test_what_came_after_the_doubt_was_found_is_sent(bench):
     in_doubt(bench, bench.clock.now(), bench.clock.now())
     bench.clock.advance(5)
-    bench.write("a.wav", wave(), age=0)
-    bench.write("a.wav.json", CALL)
-    row = bench.see("a.wav")
-    bench.clock.advance(3)
-    row = bench.stage(bench.take_in(row))
-    assert bench.send(row).state is State.SUBMITTED
+    assert bench.send(_copied_now(bench, bench.clock.now())).state is State.SUBMITTED
 
 
 def test_a_file_that_is_old_though_it_came_late_is_in_doubt(bench):
@@ -317,3 +314,20 @@ def test_a_file_that_is_old_though_it_came_late_is_in_doubt(bench):
     in_doubt(bench, bench.clock.now(), bench.clock.now())
     bench.clock.advance(5)
     assert bench.send(bench.staged()).reason_code == "in_doubt"
+
+
+def test_a_new_copy_of_an_old_call_is_in_doubt(bench):
+    """Disk and ledger were restored together: the copy's own time says nothing."""
+    found = bench.clock.now()
+    in_doubt(bench, found, found)
+    bench.clock.advance(5)
+    assert bench.send(_copied_now(bench, found - timedelta(hours=1))).reason_code == "in_doubt"
+
+
+def _copied_now(bench, call_start):
+    """A file that has just come, of a call that began at `call_start`; ready to be sent."""
+    bench.write("a.wav", wave(), age=0)
+    bench.write("a.wav.json", CALL | {"start_time": format_time(call_start)})
+    row = bench.see("a.wav")
+    bench.clock.advance(3)
+    return bench.stage(bench.take_in(row))

@@ -16,6 +16,8 @@ from urllib.parse import quote
 
 import pytest
 
+from uploader.ledger.packing import unpack
+
 NUMBER = "+12025550187"
 OTHER = "+49301234567"
 NAME = "Zebulon Quackenbush"
@@ -142,7 +144,11 @@ def assert_clean(places: dict[str, bytes], values: dict[str, str]) -> None:
 
 
 def ledger_bytes(program) -> bytes:
-    return b"".join(path.read_bytes() for path in program.ledger.parent.iterdir() if path.is_file())
+    """All that lies beside the ledger and in it, its packed documents as they are read."""
+    files = b"".join(path.read_bytes() for path in program.ledger.parent.iterdir() if path.is_file())
+    packed = program.ask("SELECT body, media, staged FROM recording UNION ALL SELECT sent, NULL, NULL FROM attempt")
+    documents = [unpack(document) or "" for row in packed for document in row.values()]
+    return files + "\n".join(documents).encode()
 
 
 def canaries(program) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -15,6 +16,7 @@ from uploader.ledger.ledger import Ledger
 from uploader.platform.filesystem import has_room
 from uploader.platform.sd_notify import Notifier
 from uploader.service.engine import LEAST_FREE_BYTES, Engine
+from uploader.service.operations.doubt import doubt_of
 from uploader.service.supervisor import block_signals, wait_for_signal
 from uploader.settings.model import Settings
 
@@ -42,11 +44,21 @@ def _run(settings: Settings, notifier: Notifier) -> int:
     stop = threading.Event()
     ledger = Ledger.open_for_sending(Path(settings.ledger.path))
     try:
+        _tell_doubt(ledger)
         engine = Wiring(settings, ledger, stop=stop).engine()
     except BaseException:
         ledger.close()
         raise
     return _stay(engine, stop, notifier, settings)
+
+
+def _tell_doubt(ledger: Ledger) -> None:
+    """Log at each start, for as long as it matters, that the ledger was restored or is new where there was one."""
+    doubt = doubt_of(ledger.path, now=datetime.now(UTC))
+    if doubt is not None:
+        since = None if doubt.since is None else doubt.since.isoformat()
+        found = None if doubt.found is None else doubt.found.isoformat()
+        log.warning("ledger.in_doubt", is_new=doubt.is_new, since=since, found=found)
 
 
 def _has_room_again(ledger: Path, notifier: Notifier) -> bool:

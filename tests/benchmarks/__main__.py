@@ -28,6 +28,8 @@ MEASUREMENTS = {
 }
 """Name to module, which is imported only when its measurement is run. Each has `measure(scale) -> Result`."""
 
+_MOST_SCALE = 100
+
 
 def main(arguments: list[str]) -> int:
     """Run the named measurements (all, when none is named); return the exit code."""
@@ -36,7 +38,7 @@ def main(arguments: list[str]) -> int:
     if unknown := [name for name in asked.names if name not in MEASUREMENTS]:
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(MEASUREMENTS)}")
     if asked.plot is not None and find_spec("matplotlib") is None:
-        print("error: --plot needs matplotlib: pip install 'qm-uploader[bench]'", file=sys.stderr)
+        print("error: --plot needs matplotlib: pip install -e '.[bench]'", file=sys.stderr)
         return 2
     if asked.read:
         try:
@@ -66,7 +68,7 @@ def main(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MEASUREMENTS))
-    parser.add_argument("--scale", type=float, default=1.0, help="part of the full counts and times (default 1)")
+    parser.add_argument("--scale", type=_scale, default=1.0, help="part of the full counts and times (default 1)")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="write a picture of each measurement into DIR")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a bar is missed")
     parser.add_argument(
@@ -76,6 +78,17 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_true", help="one document on one line")
     form.add_argument("--markdown", action="store_true", help="the table of the README")
     return parser
+
+
+def _scale(text: str) -> float:
+    """Return a part or a multiple of the full counts. Raises ArgumentTypeError."""
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = 0.0
+    if not 0 < scale <= _MOST_SCALE:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, up to {_MOST_SCALE}, such as 0.1")
+    return scale
 
 
 def _read(files: list[Path], names: list[str]) -> tuple[Machine, list[Report]]:

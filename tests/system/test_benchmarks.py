@@ -163,3 +163,11 @@ def test_a_relay_passes_on_answers_503_or_resets_and_passes_on_again():
             relay.up()
             assert _ask(relay.port) == b"hello"
         thread.join(10)
+
+
+@pytest.mark.parametrize("scale", ["0", "-1", "nan", "inf", "x"])
+def test_a_scale_that_measures_nothing_is_refused(scale, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["drop", f"--scale={scale}"])
+    assert ended.value.code == 2
+    assert "must be a number above 0" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 
 QUICK = {
@@ -71,7 +72,10 @@ def test_files_that_come_again_after_pruning_are_not_sent_again(sandbox, daemon,
     dropped = [drop(program, tools, f"{number}.wav", number) for number in range(3)]
     for path, _ in dropped:
         program.wait_state(path, "analyzed")
-    pruned = program.command("ledger", "prune", "--older-than", "0s", "--json")
+    with sqlite3.connect(program.ledger, timeout=30) as db:
+        db.execute("UPDATE step SET at = at - 2 * 86400000")
+    db.close()
+    pruned = program.command("ledger", "prune", "--older-than", "1d", "--json")
     assert pruned.returncode == 0, pruned.stderr
     assert json.loads(pruned.stdout)["states"] == {"analyzed": 3}
     assert not any(row.body or row.sidecar or row.media for row in program.rows())

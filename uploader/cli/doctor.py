@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import textwrap
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -81,17 +82,25 @@ def _wrong(error: ConfigurationError) -> dict[str, object]:
 
 
 class _Show:
-    """Writes each check's line as it comes."""
+    """Writes each check's line, in the order of the checks: one that is there early waits for those before it."""
 
     def __init__(self, context: Context, checks: list[Check]) -> None:
         self._context = context
+        self._checks = deque(checks)
+        self._found: dict[str, Finding] = {}
         self._width = max(len(check.name) for check in checks)
         self._columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
     def __call__(self, check: Check, finding: Finding) -> None:
-        """Write a line, and how to mend it."""
+        """Take what a check has found, and write the lines whose turn has come."""
         if self._context.json:
             return
+        self._found[check.name] = finding
+        while self._checks and self._checks[0].name in self._found:
+            following = self._checks.popleft()
+            self._write(following, self._found.pop(following.name))
+
+    def _write(self, check: Check, finding: Finding) -> None:
         status = finding.status.value
         label = click.style(f"{_SHOWN[status]:<4}", fg=_COLOURS[status], bold=status == "fail")
         indent = 4 + 2 + self._width + 2

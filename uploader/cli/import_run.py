@@ -21,7 +21,6 @@ from uploader.cli.import_ import Request
 from uploader.cli.import_screen import Screen, reason_documents
 from uploader.cli.import_wait import End, Ended, Interrupt, Waiting, daemon_runs, interruptible
 from uploader.cli.rendering import recordings
-from uploader.domain import budget
 from uploader.errors import (
     ServiceRefusal,
     UploaderError,
@@ -37,7 +36,7 @@ from uploader.platform.clock import SystemClock
 from uploader.platform.s3 import Bucket
 from uploader.service.imports.entering import Entering
 from uploader.service.imports.finding import Found, Spool, Walk, batches
-from uploader.service.imports.plan import Budget, Plan, duration
+from uploader.service.imports.plan import Plan
 from uploader.service.imports.rehearsal import Rehearsal
 from uploader.service.imports.report import Report
 from uploader.service.imports.targets import Targets
@@ -113,7 +112,7 @@ class Importing:
             plan = self._find(spool, ledger, known)
             if plan is None:
                 return self._nothing_written()
-            self._screen.plan(plan, self._settings.budget, self._left_today(ledger))
+            self._screen.plan(plan, self._settings.budget, self._waiting.outlook(ledger))
             row = self._begin(ledger)
             added = self._enter(ledger, row, spool, plan)
             self._tell_added(added)
@@ -172,15 +171,7 @@ class Importing:
         if ledger is not None and known is not None:
             settled = Report.of(ledger.recordings.counts(import_n=known.n)).settled
         requests = max(0, count - settled)
-        allowed = self._settings.budget
-        left = self._left_today(ledger) if ledger is not None else allowed.submissions_per_day or None
-        rates = Budget(per_second=allowed.submissions_per_second, per_day=allowed.submissions_per_day, left_today=left)
-        takes = duration(requests, rates, self._clock.now())
-        return Plan(recordings=count, size_bytes=size, requests=requests, takes=takes, passed_over=passed_over)
-
-    def _left_today(self, ledger: Ledger) -> int | None:
-        used = ledger.books.submissions(budget.day_of(self._clock.now()).isoformat())
-        return budget.remaining(used, self._settings.budget.submissions_per_day)
+        return Plan(recordings=count, size_bytes=size, requests=requests, passed_over=passed_over)
 
     def _nothing_written(self) -> int:
         self._screen.end()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from uploader.cli.common import Context
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from uploader.service.imports.plan import Plan
     from uploader.service.imports.report import Report
     from uploader.service.imports.watch import Look
+    from uploader.service.operations.outlook import Outlook
 
 _LINE_SECONDS = 10.0
 _HERE = {
@@ -44,6 +45,7 @@ class Screen:
         self._told = ""
         self._next_line = time.monotonic() + _LINE_SECONDS
         self._began: tuple[float, int] | None = None
+        self._least_seconds = 0.0
 
     @property
     def draws(self) -> bool:
@@ -61,9 +63,10 @@ class Screen:
         """Begin a phase: `total` is None while it is not known."""
         self.end()
         self._began = None
+        self._least_seconds = 0.0
         if self.draws:
             self._bar = _new_bar(color=self._context.color)
-            self._task = self._bar.add_task(what, total=total, told="")
+            self._task = self._bar.add_task(what, total=total, told="", least=0.0)
             self._bar.start()
 
     def end(self) -> None:
@@ -76,8 +79,12 @@ class Screen:
         """Show how far a phase is that only counts."""
         self._update(count, None, what)
 
-    def moved(self, look: Look, hindrance: str, *, done: int) -> None:
-        """Show how far sending is; say what holds it up, when that is something else than before."""
+    def moved(self, look: Look, hindrance: str, *, done: int, least_seconds: float = 0.0) -> None:
+        """Show how far sending is; say what holds it up, when that is something else than before.
+
+        `least_seconds`: sooner than this it cannot end, whatever its pace of late.
+        """
+        self._least_seconds = least_seconds
         report = look.report
         if hindrance != self._told:
             self._told = hindrance
@@ -91,27 +98,32 @@ class Screen:
         if self._bar is not None and self._task is not None:
             if total is not None:
                 self._bar.update(self._task, total=total)
-            self._bar.update(self._task, completed=done, told=told)
+            self._bar.update(self._task, completed=done, told=told, least=self._least_seconds)
             return
         now = time.monotonic()
         if self._began is None:
             self._began = (now, done)
         if now >= self._next_line:
             self._next_line = now + _LINE_SECONDS
-            self._context.note(_line(self._began, now, done, total, told))
+            self._context.note(_line(self._began, now, done, total, told, self._least_seconds))
 
-    def plan(self, plan: Plan, budget: BudgetSettings, left_today: int | None) -> None:
+    def plan(self, plan: Plan, budget: BudgetSettings, view: Outlook) -> None:
         """Say what was found and what it will take."""
         say = self._context.say
         say(f"Found {recordings(plan.recordings)}, {human_size(plan.size_bytes)}.")
         if plan.passed_over:
             self.note(f"warning: {_folders(plan.passed_over)} could not be read and is left out")
         if plan.requests:
-            pace = f"{budget.submissions_per_second:g} a second"
-            pace += f" and {budget.submissions_per_day:,} a day" if budget.submissions_per_day else ""
-            pace += f" ({left_today:,} left today)" if left_today is not None else ""
+            per_second, per_day = view.limits.learned_per_second, view.terms.per_day
+            pace = f"{per_second or budget.submissions_per_second:g} a second"
+            pace += f" and {per_day:,} a day" if per_day is not None else ""
+            left = view.terms.left_today
+            kept = ", kept for live recordings" if left and view.backfill_at is not None else ""
+            pace += f" ({left:,} left today{kept})" if left is not None else ""
             requests = "1 request" if plan.requests == 1 else f"{plan.requests:,} requests"
-            say(f"At most {requests}: at least {human_duration(_rounded(plan.takes))} at {pace}.")
+            takes = view.foretell_backfill(plan.requests)
+            at_least = f": at least {_spoken(takes.seconds)}" if takes is not None else ""
+            say(f"At most {requests}{at_least} at {pace}.")
 
     def report(self, name: str, report: Report, reasons: Iterable[tuple[str, str, int]]) -> None:
         """Print what became of all of them, why, and what to do next."""
@@ -167,8 +179,11 @@ def reason_documents(reasons: Iterable[tuple[str, str, int]]) -> list[dict[str, 
     return [{"state": state, "reason_code": code, "count": count} for state, code, count in reasons]
 
 
-def hindrance_of(look: Look, *, unreachable: str = "") -> str:
-    """Return what holds an import up, in a sentence; empty when nothing does."""
+def hindrance_of(look: Look, *, unreachable: str = "", spent: str = "") -> str:
+    """Return what holds an import up, in a sentence; empty when nothing does.
+
+    `spent` says that nothing is left of the day for it, and until when.
+    """
     if look.paused is Pause.EVERYTHING:
         return "Paused: everything is held until `qm-uploader resume`."
     if look.paused is Pause.IMPORT:
@@ -176,6 +191,8 @@ def hindrance_of(look: Look, *, unreachable: str = "") -> str:
     if unreachable:
         return f"Waiting: {unreachable}."
     sentences = [_gate(gate) for gate in look.gates]
+    if not sentences and spent and look.report.pending:
+        return f"Waiting: {spent}."
     if not sentences and look.report.unconfirmed and not look.report.pending:
         count = recordings(look.report.unconfirmed)
         return f"Waiting: the outcome of {count} is unknown; the listing is being searched."
@@ -190,7 +207,7 @@ def _gate(gate: GateRow) -> str:
 
 
 def _new_bar(*, color: bool) -> Progress:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from uploader.cli.output import console
 
@@ -199,7 +216,7 @@ def _new_bar(*, color: bool) -> Progress:
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         _speed_column(),
-        TimeRemainingColumn(compact=True),
+        _left_column(),
         TextColumn("{task.fields[told]}"),
         console=console(color=color, stderr=True),
         transient=True,
@@ -221,11 +238,32 @@ def _speed_column() -> Any:
     return Speed()
 
 
-def _line(began: tuple[float, int], now: float, done: int, total: int | None, told: str) -> str:
+def _left_column() -> Any:
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
+
+    class Left(ProgressColumn):
+        """How long it still takes: by the pace of late, and no less than the day's budget demands."""
+
+        max_refresh = 0.5
+
+        def render(self, task: Task) -> Text:
+            """Show the longer of the two."""
+            least = task.fields["least"]
+            seconds = max(task.time_remaining or 0.0, least)
+            return Text("" if not seconds or task.finished else _spoken(seconds))
+
+    return Left()
+
+
+def _line(
+    began: tuple[float, int], now: float, done: int, total: int | None, told: str, least_seconds: float = 0.0
+) -> str:
     if total is None:
         return f"{done:,} {told}"
     rate = (done - began[1]) / max(0.001, now - began[0])
-    left = f", about {human_duration(_rounded(timedelta(seconds=(total - done) / rate)))} left" if rate > 0 else ""
+    left_seconds = max((total - done) / rate if rate > 0 else 0.0, least_seconds)
+    left = f", about {_spoken(left_seconds)} left" if left_seconds else ""
     return f"{done:,} of {total:,}: {told}; {rate:.1f}/s{left}"
 
 
@@ -233,8 +271,8 @@ def _meaning(reason: Reason) -> str:
     return _HERE.get(reason) or REASONS[reason][0]
 
 
-def _rounded(duration: timedelta) -> timedelta:
-    return timedelta(seconds=max(1, round(duration.total_seconds())))
+def _spoken(seconds: float) -> str:
+    return human_duration(max(1, round(seconds)))
 
 
 def _folders(count: int) -> str:

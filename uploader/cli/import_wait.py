@@ -15,7 +15,9 @@ from uploader.app.values import SENDER_NOTE, import_roots, open_beside
 from uploader.app.wiring import Wiring
 from uploader.cli.common import Context
 from uploader.cli.import_screen import Screen, hindrance_of
+from uploader.cli.outlook import backfill_words
 from uploader.cli.rendering import recordings
+from uploader.domain import budget
 from uploader.errors import LedgerBusy, SourceUnavailable, UploaderError
 from uploader.ledger.books import GateRow
 from uploader.ledger.discovery import ImportRow
@@ -23,6 +25,7 @@ from uploader.ledger.ledger import Ledger
 from uploader.platform.clock import SystemClock
 from uploader.service.engine import Engine
 from uploader.service.imports.watch import Look, Wait, Watch
+from uploader.service.operations.outlook import Outlook, outlook
 from uploader.settings.model import Settings
 from uploader.settings.order import ImportOrder
 from uploader.sources.folder.scan import check_root
@@ -105,6 +108,7 @@ class Waiting:
         self._clock = SystemClock()
         self._unreachable = ""
         self._roots_due = 0.0
+        self._spent = ""
 
     def see_through(self, row: ImportRow) -> Ended:
         """Wait until nothing more will happen, as the sender or beside it. Raises UsageError, LedgerError."""
@@ -120,6 +124,12 @@ class Waiting:
         """Return what looks at this import."""
         deadline = self._settings.tracking.analysis_deadline
         return Watch(ledger, import_n=row.n, name=row.name, clock=self._clock, deadline=deadline)
+
+    def outlook(self, ledger: Ledger) -> Outlook:
+        """Return what the pace and the day's budget permit just now."""
+        allowed = self._settings.budget
+        now, per_second, per_day = self._clock.now(), allowed.submissions_per_second, allowed.submissions_per_day
+        return outlook(ledger, now=now, per_second=per_second, per_day=per_day)
 
     def _send(self, row: ImportRow) -> Ended:
         """Be the sender, for this import alone. Raises LedgerBusy when there is one."""
@@ -137,7 +147,7 @@ class Waiting:
         try:
             engine.start()
             self._screen.begin("sending", None)
-            ended = self._stay(engine, stop, self.watch(ledger, row))
+            ended = self._stay(engine, stop, ledger, self.watch(ledger, row))
             self._screen.end()
             if not engine.is_idle:
                 self._screen.note("Finishing what is under way…")
@@ -150,7 +160,7 @@ class Waiting:
             raise RuntimeError("a thread of the import died") from engine.failure
         return ended
 
-    def _stay(self, engine: Engine, stop: threading.Event, watch: Watch) -> Ended:
+    def _stay(self, engine: Engine, stop: threading.Event, ledger: Ledger, watch: Watch) -> Ended:
         """Wait until nothing more will happen, or somebody ends it."""
         staging = self._settings.staging
         serves = staging is not None and staging.type == "builtin" and self._order.source.type == "folder"
@@ -159,7 +169,7 @@ class Waiting:
             look = watch.look()
             is_settled = look.is_settled(self._wait) and engine.is_idle
             unfetched = watch.unfetched(lifetime) if is_settled and serves else 0
-            self._show(look, unfetched)
+            self._show(ledger, look, unfetched)
             if is_settled and not unfetched:
                 return Ended(end=End.DONE)
             if not is_settled and look.refusal is not None and engine.is_idle:
@@ -180,7 +190,7 @@ class Waiting:
                     # Who sends is written just after it has become the sender: ask again each time.
                     alone = _sole_import(ledger)
                     look = watch.look()
-                    self._show(look, 0)
+                    self._show(ledger, look, 0)
                     runs, now = ledger.is_sender_running(), self._clock.monotonic()
                     last_seen = now if runs else last_seen
                     end = self._end_beside(look, is_daemon=alone is None, runs=runs, away_seconds=now - last_seen)
@@ -205,12 +215,13 @@ class Waiting:
             self._screen.note(sentence)
         return sentence
 
-    def _show(self, look: Look, unfetched: int) -> None:
+    def _show(self, ledger: Ledger, look: Look, unfetched: int) -> None:
         now = self._clock.monotonic()
         if now >= self._roots_due:
             self._roots_due = now + _ROOTS_SECONDS
             self._unreachable = self._unreachable_root()
-        hindrance = hindrance_of(look, unreachable=self._unreachable)
+        view = self.outlook(ledger)
+        hindrance = hindrance_of(look, unreachable=self._unreachable, spent=self._spent_words(view))
         if unfetched and not hindrance:
             hindrance = (
                 f"All is sent. Serving on until the service has fetched {recordings(unfetched)}; Ctrl-C is safe."
@@ -218,7 +229,17 @@ class Waiting:
         done = look.report.settled
         if self._wait is Wait.ANALYZED:
             done -= look.report.submitted - look.report.analyzed
-        self._screen.moved(look, hindrance, done=done)
+        least = view.foretell_backfill(look.report.pending)
+        self._screen.moved(look, hindrance, done=done, least_seconds=least.seconds if least else 0.0)
+
+    def _spent_words(self, view: Outlook) -> str:
+        """Return that what is left today is kept for live recordings; said once a day, not for each one set free."""
+        if not view.is_nearly_spent:
+            self._spent = ""
+        elif not self._spent and view.backfill_at is not None:
+            end = budget.resets_at(self._clock.now())
+            self._spent = f"until {backfill_words(view.terms.left_today or 0, view.backfill_at, end)}"
+        return self._spent
 
     def _unreachable_root(self) -> str:
         if self._order.source.type == "s3":

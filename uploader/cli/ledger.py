@@ -10,18 +10,20 @@ import click
 
 from uploader.cli.common import Context, common_options, complete_path, with_options
 from uploader.cli.output import emit_json, human_duration, human_size, printable
-from uploader.cli.rendering import NO_LEDGER, recordings
+from uploader.cli.rendering import recordings
 from uploader.errors import UsageError
 from uploader.settings.units import parse_duration
 
 if TYPE_CHECKING:
     from uploader.service.operations.upkeep import Pruned
 
+_LEAST_AGE = timedelta(days=1)
+_MAKES_IT = "`qm-uploader run` makes it"
 _KEEP_IT = "`qm-uploader ledger backup` first keeps what it takes out"
 
 
 class _Age(click.ParamType[timedelta]):
-    """A duration as the configuration has them."""
+    """A duration as the configuration has them, of a day or more."""
 
     name = "duration"
 
@@ -30,9 +32,12 @@ class _Age(click.ParamType[timedelta]):
         if isinstance(value, timedelta):
             return value
         try:
-            return parse_duration(str(value).strip())
+            age = parse_duration(str(value).strip())
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if age < _LEAST_AGE:
+            self.fail("must be at least 1d (d is days, h hours, m minutes; months are not known)", param, ctx)
+        return age
 
 
 @click.group("ledger", short_help="Back the ledger up, and prune it.")
@@ -51,28 +56,38 @@ def backup(context: Context, target: str | None) -> None:
     """Copy the ledger as it is at this moment to one file, and check the copy.
 
     Works beside a running daemon, and while none runs. In the directory of the daemon's backups the oldest
-    are removed, as `backup_keep` says; elsewhere nothing is. A backup holds the same personal data as the
-    ledger. To restore one: stop the daemon, copy the backup over the ledger, start the daemon.
+    are removed, as `backup_keep` says; elsewhere nothing is, and `status` does not count what lies there. A
+    backup holds the same personal data as the ledger. To restore one: stop the daemon, copy the backup over
+    the ledger, start the daemon.
     """
     from uploader.service.operations import opening, upkeep
 
-    settings = context.settings(need_secrets=False).ledger
+    found = context.settings(need_secrets=False)
+    settings = found.ledger
     place = upkeep.BackupPlace(directory=Path(settings.backup_place), keep=settings.backup_keep)
+    wanted = place.directory if target is None else _place(target)
     with opening.existing(Path(settings.path)) as (ledger, exists):
         if not exists:
-            raise UsageError("there is no ledger yet, so nothing to back up", hint="`qm-uploader run` makes it")
-        if target is None:
+            raise UsageError("there is no ledger yet, so nothing to back up", hint=_MAKES_IT)
+        folders = [Path(source.path) for source in found.sources if source.type == "folder"]
+        upkeep.refuse_sources(wanted if target is None or wanted.is_dir() else wanted.parent, folders)
+        is_ours = target is None or (wanted.is_dir() and wanted.resolve() == place.directory.resolve())
+        if is_ours:
             made, removed = upkeep.back_up(ledger, place, now=datetime.now(UTC))
         else:
-            made, removed = upkeep.back_up_to(ledger, _place(target), now=datetime.now(UTC)), 0
+            made, removed = upkeep.back_up_to(ledger, wanted, now=datetime.now(UTC)), 0
     if context.json:
         emit_json({"path": made.path, "made_at": made.made_at, "size_bytes": made.size_bytes, "removed": removed})
     older = f"; {removed} older removed" if removed else ""
     context.say(f"Backed up to {printable(str(made.path))} ({human_size(made.size_bytes)}){older}.")
+    if not is_ours:
+        context.say("It is yours alone: `status` does not count it, and nothing removes it.")
 
 
 def _place(target: str) -> Path:
     """Return where a person wants the backup; what ends with a slash must be a directory. Raises UsageError."""
+    if not target.strip():
+        raise UsageError("--to is empty", hint="name a file or a directory, or leave --to out")
     if target.endswith("/") and not Path(target).is_dir():
         raise UsageError("the directory of --to is not there", hint="make it, or leave the slash out to name a file")
     return Path(target)
@@ -81,7 +96,7 @@ def _place(target: str) -> Path:
 @command.command("prune", short_help="Take out the particulars of what is long done.")
 @click.option(
     "--older-than", "age", type=_Age(), required=True, metavar="DURATION",
-    help="What nothing has happened to for so long: 365d.",
+    help="What nothing has happened to for so long: 365d; at least 1d (d is days, h hours, m minutes).",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Count only.")
 @common_options
@@ -93,7 +108,8 @@ def prune(context: Context, age: timedelta, dry_run: bool) -> None:
     path, content and call by their hashes, state, reason code, interaction and times. So none of them is
     ever sent again, `show` and `list` still know them, and the sums add up.
 
-    Works beside a running daemon. The file becomes smaller only while none runs.
+    Above 100 recordings it asks first. Works beside a running daemon; the file becomes smaller only while
+    none runs.
     """
     from uploader.service.operations import opening, upkeep
     from uploader.service.operations.changes import ASK_ABOVE
@@ -102,7 +118,7 @@ def prune(context: Context, age: timedelta, dry_run: bool) -> None:
     now = datetime.now(UTC)
     with opening.existing(Path(settings.ledger.path)) as (ledger, exists):
         if not exists:
-            context.note(NO_LEDGER)
+            raise UsageError("there is no ledger yet, so nothing to prune", hint=_MAKES_IT)
         before = now - age
         found = upkeep.prunable(ledger, before=before)
         if not dry_run:
@@ -143,7 +159,8 @@ def _print(context: Context, found: Pruned, age: timedelta, *, dry_run: bool) ->
         if found.count:
             context.note(f"hint: {_KEEP_IT}")
         return
-    if found.compacted:
-        context.say(f"The ledger went from {human_size(found.bytes_before)} to {human_size(found.bytes_after)}.")
-    elif found.why_not_compacted:
+    before, after = human_size(found.bytes_before), human_size(found.bytes_after)
+    if found.compacted and before != after:
+        context.say(f"The ledger went from {before} to {after}.")
+    elif found.why_not_compacted and (found.count or found.seen):
         context.note(found.why_not_compacted)

@@ -216,6 +216,8 @@ def _announce(sandbox: Sandbox, place: Place, text: str, context: Context) -> No
         click.echo(json.dumps(line))
         return
     context.say(text)
+    if place.earlier_text:
+        context.note(f"{place.config} was there and is kept; only its address and app in [zoom] are set for this run.")
     context.note(f"The sandbox listens on {sandbox.url}. In another terminal:")
     context.note(f"  qm-uploader --config {shlex.quote(str(place.config))} run")
     context.note(f"Then drop a recording and its sidecar (call.wav, call.json) into {place.recordings}")

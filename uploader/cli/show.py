@@ -61,6 +61,10 @@ def _print(account: Account, now: datetime, *, color: bool) -> None:
     click.echo(f"{styled(one.id, 'bold', color=color)}  {styled(one.state, state_style(one.state), color=color)}{code}")
     if one.reason:
         click.echo(f"  {printable(one.reason)}")
+    if (pruned_at := _pruned_at(account)) is not None:
+        click.echo(
+            f"  pruned {human_time(pruned_at)}: its particulars were taken out, and only what it is known by kept"
+        )
     click.echo()
     print_pairs(_pairs(account, now), color=color)
     if account.more.body:
@@ -74,6 +78,13 @@ def _print(account: Account, now: datetime, *, color: bool) -> None:
     print_aligned(rows, indent="  ")
     _head("What can be done", color=color)
     _print_remedies(account.remedies, color=color)
+
+
+def _pruned_at(account: Account) -> datetime | None:
+    """Return when it was pruned, unless it went on since."""
+    found = next((one for one in reversed(account.history) if one.event == "pruned"), None)
+    later = account.history[account.history.index(found) + 1 :] if found else ()
+    return None if found is None or any(one.state != found.state for one in later) else found.at
 
 
 def _print_remedies(remedies: tuple[Remedy, ...], *, color: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import chain, repeat
 from pathlib import Path
@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from uploader.cli.common import Context, reading_options
-from uploader.cli.outlook import budget_words, done_words, forecast_words, limit_words
+from uploader.cli.outlook import budget_words, done_words, doubt_words, forecast_words, limit_words, spent_words
 from uploader.cli.output import emit_json, human_duration, human_time, printable
 from uploader.cli.rendering import NO_LEDGER, print_aligned, print_pairs, state_style, styled
 
 if TYPE_CHECKING:
-    from uploader.service.operations.status import ImportStatus, SourceStatus, Status
+    from uploader.service.operations.status import BudgetStatus, ImportStatus, SourceStatus, Status
     from uploader.service.operations.upkeep import BackupStanding
 
+_WORTH_SAYING_SECONDS = 60
+_PARTLY = "some folders are only scanned"
+_WAITING = ("discovered", "ready", "staged")
 _DONE = ("analyzed", "duplicate", "skipped", "discarded")
 
 
@@ -28,6 +31,7 @@ _DONE = ("analyzed", "duplicate", "skipped", "discarded")
 def command(context: Context) -> None:
     """Show how everything stands: counts, why submission is closed, what waits and what is overdue."""
     from uploader.service.operations import opening
+    from uploader.service.operations.doubt import doubt_of
     from uploader.service.operations.status import survey
 
     settings = context.settings(need_secrets=False)
@@ -41,6 +45,8 @@ def command(context: Context) -> None:
             submissions_per_day=settings.budget.submissions_per_day,
             analysis_deadline=settings.tracking.analysis_deadline,
         )
+        if not exists:
+            status = replace(status, doubt=doubt_of(Path(settings.ledger.path), now=now))
     if context.json:
         emit_json(_document(status))
         return
@@ -69,6 +75,7 @@ def _document(status: Status) -> dict[str, Any]:
         "limits": asdict(status.limits),
         "forecast": None if status.forecast is None else asdict(status.forecast),
         "backup": asdict(status.backup),
+        "doubt": None if status.doubt is None else asdict(status.doubt),
     }
 
 
@@ -87,7 +94,7 @@ def _print(status: Status, now: datetime, *, color: bool) -> None:
         print_aligned(rows, indent="  ")
     for head, lines in (
         ("Sources", [_source(one, now) for one in status.sources]),
-        ("Imports", [_import(one) for one in status.imports]),
+        ("Imports", [_import(one, status.budget) for one in status.imports]),
     ):
         if lines:
             click.echo(f"\n{styled(head, 'bold', color=color)}")
@@ -104,7 +111,7 @@ def _pairs(status: Status, now: datetime, *, color: bool) -> Iterator[tuple[str,
         yield "Slowed", styled(text, "yellow", color=color)
     if status.oldest_waiting_seconds is not None:
         yield "Waiting", f"the oldest for {human_duration(round(status.oldest_waiting_seconds))}"
-    if status.forecast is not None:
+    if status.forecast is not None and status.forecast.seconds >= _WORTH_SAYING_SECONDS:
         yield "Forecast", forecast_words(status.forecast)
     if status.overdue:
         yield "Overdue", styled(f"{status.overdue:,}", "yellow", color=color) + "  (qm-uploader list --overdue)"
@@ -114,6 +121,8 @@ def _pairs(status: Status, now: datetime, *, color: bool) -> Iterator[tuple[str,
         yield "Sent again", f"{status.resent_after_unknown:,} after an unknown outcome; each is watched for seven days"
     if status.doubles:
         yield "Doubles", styled(f"{status.doubles:,} recordings got a second interaction", "red", color=color)
+    if status.doubt is not None:
+        yield "Ledger", styled(doubt_words(status.doubt), "yellow", color=color)
     yield from _backup(status.backup, now, color=color)
     if status.tracking_problem:
         yield "Tracking", styled(printable(status.tracking_problem), "yellow", color=color)
@@ -134,7 +143,8 @@ def _submission(status: Status, now: datetime, *, color: bool) -> Iterator[tuple
         yield " ", gate.hint
         if gate.probe_at is not None:
             left = (gate.probe_at - now).total_seconds()
-            yield " ", f"tried again in {human_duration(round(left))}" if left >= 1 else "tried again now"
+            again = f"tried again in {human_duration(round(left))}" if left >= 1 else "tried again now"
+            yield " ", again if status.daemon_runs else "tried again when the daemon runs"
         label = ""
 
 
@@ -176,17 +186,21 @@ def _source_words(one: SourceStatus, now: datetime) -> Iterator[str]:
     if one.paused:
         yield f"paused: qm-uploader resume {one.name}"
     if one.polled:
-        yield f"scanned only: {printable(one.polled)}"
+        why = printable(one.polled)
+        yield why if why.startswith(_PARTLY) else f"scanned only: {why}"
     if one.orphans:
         yield f"{one.orphans:,} sidecar{'s' if one.orphans > 1 else ''} without a recording"
 
 
-def _import(one: ImportStatus) -> list[str]:
+def _import(one: ImportStatus, budget: BudgetStatus) -> list[str]:
     total = sum(one.counts.values())
     done = sum(one.counts[state] for state in one.counts if state.value in ("submitted", *_DONE))
     words = [f"{done:,} of {total:,} submitted or settled" if one.planned else f"being planned, {total:,} so far"]
     if one.paused:
         words.append(f"paused: qm-uploader resume --import {one.name}")
-    elif one.forecast is not None:
-        words.append(done_words(one.forecast))
+    else:
+        if budget.backfill_at is not None and any(n for state, n in one.counts.items() if state.value in _WAITING):
+            words.append(spent_words(budget))
+        if one.forecast is not None:
+            words.append(done_words(one.forecast))
     return [one.name, "; ".join(words)]

@@ -20,8 +20,8 @@ _NEEDS_ATTENTION = 1
 
 
 @click.command("verify")
-@click.option("--remote", is_flag=True, help="Against the service (not in this version).")
-@click.option("--staging", is_flag=True, help="Against the store (not in this version).")
+@click.option("--remote", is_flag=True, hidden=True)
+@click.option("--staging", is_flag=True, hidden=True)
 @reading_options
 def command(context: Context, remote: bool, staging: bool) -> int:
     """Check the books: one state a recording, sums that add up, each interaction once.

@@ -25,6 +25,14 @@ def kept_for_live(limit: int, now: datetime) -> int:
     return int(limit * LIVE_SHARE * left)
 
 
+def backfill_at(limit: int, left: int, now: datetime) -> datetime:
+    """Return when the back-fill may use one of the `left` of today: as soon as fewer are kept for live ones."""
+    if left > kept_for_live(limit, now):
+        return now
+    kept_at_first = limit * LIVE_SHARE
+    return resets_at(now) - timedelta(days=max(0, left) / kept_at_first if kept_at_first else 0)
+
+
 def resets_at(now: datetime) -> datetime:
     """Return the next midnight, UTC: the service's documented examples reset then."""
     return datetime.combine(day_of(now) + timedelta(days=1), time(), UTC)

@@ -9,7 +9,7 @@ from typing import Any
 from uploader.domain.recording import State
 from uploader.errors import LedgerError
 from uploader.ledger.connection import Database, ReaderPool
-from uploader.ledger.words import number_of
+from uploader.ledger.words import NUMBERS, PRUNED, number_of
 
 SHOWN = 10
 """So many ledger ids are named of each kind of finding."""
@@ -60,7 +60,12 @@ _OF_NOTHING = {
         "SELECT source_n, import_n, state, -1 FROM recording) GROUP BY 1, 2, 3 HAVING sum(c) <> 0)"
     ),
 }
-_STEP = "SELECT recording_n, lag(state) OVER (PARTITION BY recording_n ORDER BY n) AS before, event, state FROM step"
+_STEP = (
+    # What pruning left of a history has lost the step before it, which was legal when it was pruned.
+    "SELECT recording_n, before, event, state FROM (SELECT recording_n, event, state, lag(state) OVER way AS before, "
+    "lead(event) OVER way AS next FROM step WINDOW way AS (PARTITION BY recording_n ORDER BY n)) "
+    f"WHERE before IS NOT NULL OR next IS NOT {NUMBERS[PRUNED]}"
+)
 _SPELT = "coalesce((SELECT word FROM word w WHERE w.n = {0}), CAST({0} AS TEXT))"
 
 

@@ -39,6 +39,14 @@ class Interrupted(UploaderError):
     """The copying was to stop; nothing is left of it."""
 
 
+class PlaceUnusable(UsageError):
+    """The directory is missing, is none, or takes no file."""
+
+
+class NoRoom(UploaderError):
+    """The disk has no room for a copy."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backup:
     """A finished copy. `generation` is that of the ledger when it was taken."""
@@ -81,9 +89,10 @@ def copy(
     """
     check_target(ledger, target)
     try:
-        _check_room(ledger, target.parent)
         _remove_leftovers(ledger, target.parent)
         with _part(target) as (part, descriptor):
+            # Only now: where nothing can be written, none is free either, and that is not what is wrong.
+            _check_room(ledger, target.parent)
             _fill(ledger, part, descriptor, stopped)
             generation = _stamp(ledger, part, at)
             _check(part, stopped)
@@ -118,20 +127,19 @@ def check_target(ledger: Path, target: Path) -> None:
         is_directory = stat.S_ISDIR(directory.stat().st_mode)
         is_beside = is_directory and directory.samefile(ledger.parent)
     except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+            raise PlaceUnusable(
+                "the backup's directory is not there", hint="make it, or name a file in one that is there"
+            ) from error
         raise _cannot_write(error) from error
     if not is_directory:
-        raise UsageError("the backup's directory is no directory", hint="name a directory, or a file in one")
+        raise PlaceUnusable("the backup's directory is a file", hint="name a directory, or a file in one")
     if is_beside and target.name.startswith(ledger.name):
         raise UsageError(
             "a backup cannot take the place of the ledger, or of what belongs to it", hint="give it another name"
         )
     if os.path.lexists(target):
-        raise UsageError(
-            "there is a file of the backup's name already, and none is ever overwritten",
-            hint="name another file; one in a directory is named after the second",
-        )
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise _cannot_write(PermissionError(errno.EACCES, "not writable"))
+        raise _taken()
 
 
 def _check_room(ledger: Path, directory: Path) -> None:
@@ -248,10 +256,7 @@ def _publish(part: Path, target: Path) -> None:
     try:
         os.link(part, target)
     except FileExistsError:
-        raise UsageError(
-            "there is a file of the backup's name already, and none is ever overwritten",
-            hint="name another file; one in a directory is named after the second",
-        ) from None
+        raise _taken() from None
     except OSError:
         # A file system without hard links: two that look and rename in the same instant are not told apart.
         if os.path.lexists(target):
@@ -283,20 +288,25 @@ def _of_sqlite(error: sqlite3.Error) -> UploaderError:
     return _no_room("it became full meanwhile") if "full" in str(error).lower() else unusable(error)
 
 
-def _no_room(why: str) -> UploaderError:
-    return UploaderError(
-        f"the disk has no room for a backup: {why}",
-        hint="free space there, keep fewer ([ledger] backup_keep), or set [ledger] backup_dir to another disk",
+def _taken() -> UsageError:
+    return UsageError(
+        "the file of the backup is there already, and no file is ever overwritten",
+        hint="name one that is not there yet, or a directory: in it, the backup is named after date and time",
+    )
+
+
+def _no_room(why: str) -> NoRoom:
+    return NoRoom(
+        f"the disk has no room for a backup: {why}", hint="free space there, or put the backup on another disk"
     )
 
 
 def _cannot_write(error: OSError) -> UploaderError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return _no_room("it became full meanwhile")
-    is_missing = error.errno in {errno.ENOENT, errno.ENOTDIR}
-    why = "is not there" if is_missing else f"cannot be written ({os.strerror(error.errno or 0).lower()})"
-    return UsageError(
-        f"the backup's directory {why}",
-        hint="make it and give it to the user of the service; under systemd, a directory outside of "
-        "/var/lib/qm-uploader also needs ReadWritePaths= in a drop-in",
+    # What is there and yet "not found" is a file system of the kernel's own.
+    why = "it takes no files" if error.errno == errno.ENOENT else os.strerror(error.errno or 0).lower()
+    return PlaceUnusable(
+        f"the backup's directory cannot be written ({why})",
+        hint="see who owns it and whether its disk is read-only, or name another place",
     )

@@ -26,6 +26,39 @@ class Inspection:
     api_url: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """What a ledger may not know of: attempts made from `since` until `found`, in milliseconds since the epoch.
+
+    `since` is 0 for one that knows of nothing at all. Both are None while no sender has opened it.
+    """
+
+    since: int | None
+    found: int | None
+
+
+def gap(path: Path) -> Gap | None:
+    """Return what the ledger at `path`, which need not exist, may not know of: after a restore or a loss."""
+    notes: dict[str, str] = {}
+    if path.exists():
+        db = _opened(path)
+        try:
+            wanted = "'generation', 'doubt_since', 'doubt_found'"
+            notes = dict(db.execute(f"SELECT key, value FROM note WHERE key IN ({wanted})").fetchall())
+        except sqlite3.Error:
+            notes = {}  # has no tables yet, or not ours: another check says so
+        finally:
+            db.close()
+    try:
+        is_behind = int(notes.get("generation") or 0) < int(path.with_name(path.name + ".generation").read_text() or 0)
+    except (OSError, ValueError):
+        is_behind = False
+    if is_behind:
+        return Gap(since=None if notes.get("generation") else 0, found=None)
+    since, found = notes.get("doubt_since"), notes.get("doubt_found")
+    return Gap(since=int(since), found=int(found)) if since and found else None
+
+
 def check_rights(path: Path) -> bool:
     """Say whether the ledger is there. Raises LedgerError when it cannot be, or could not be made."""
     check_place(path)

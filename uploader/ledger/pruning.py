@@ -29,8 +29,7 @@ _PRUNABLE = (
     f"r.n > :low AND r.n <= :high AND r.state IN ({_DONE}) "
     "AND r.claimed IS NULL AND NOT EXISTS (SELECT 1 FROM attempt a WHERE a.recording_n = r.n AND a.open = 1) "
     "AND (SELECT at FROM step WHERE recording_n = r.n ORDER BY n DESC LIMIT 1) <= :before "
-    f"AND ((SELECT event FROM step WHERE recording_n = r.n ORDER BY n LIMIT 1) <> {NUMBERS[PRUNED]} "
-    "OR (SELECT count(*) FROM step WHERE recording_n = r.n) > 2)"
+    f"AND (SELECT event FROM step WHERE recording_n = r.n ORDER BY n DESC LIMIT 1) <> {NUMBERS[PRUNED]}"
 )
 _SEEN = "SELECT interaction_id FROM seen WHERE interaction_id > ? ORDER BY 1 LIMIT ?"
 _MARGIN_MS = 3 * 24 * 60 * 60 * 1000
@@ -167,14 +166,11 @@ def _take_out(db: Database, rows: Sequence[tuple[Any, ...]], at: int) -> None:
 
 
 def _shorten_history(db: Database, n: int, at: int) -> None:
-    """Keep the last line, and one in front of it that says so."""
-    lines = db.execute("SELECT n, state FROM step WHERE recording_n = ? ORDER BY n DESC LIMIT 2", (n,)).fetchall()
-    if len(lines) < 2:
-        return
-    (last, _), (before, state) = lines
+    """Keep the last line without its detail, and add one that says so."""
+    last, state = db.execute("SELECT n, state FROM step WHERE recording_n = ? ORDER BY n DESC LIMIT 1", (n,)).fetchone()
     db.execute("DELETE FROM step WHERE recording_n = ? AND n < ?", (n, last))
-    db.execute("INSERT INTO step VALUES (?, ?, ?, ?, ?, NULL)", (n, before, at, NUMBERS[PRUNED], state))
     db.execute("UPDATE step SET detail = NULL WHERE recording_n = ? AND n = ?", (n, last))
+    db.execute("INSERT INTO step VALUES (?, ?, ?, ?, ?, NULL)", (n, last + 1, at, NUMBERS[PRUNED], state))
 
 
 def _sentence(code: str | None) -> str | None:

@@ -321,6 +321,24 @@ class Recordings:
                 db.execute("SELECT source_n, count(*) FROM recording WHERE held = ? GROUP BY 1", (code,)).fetchall()
             )
 
+    def not_sendable(self, codes: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
+        """Return how many that wait are held, or wait for one of `codes`: live ones by source, others by import."""
+        waits = "state IN ('discovered', 'ready', 'staged') AND"
+        marks = ", ".join("?" * max(1, len(codes)))
+        # Each part by its own index: else SQLite reads years of what is done.
+        with self._readers.lend() as db:
+            found = db.execute(
+                "SELECT s.name, i.name, count(*) FROM ("
+                f"SELECT source_n, import_n FROM recording INDEXED BY recording_held WHERE {waits} held IS NOT NULL "
+                "UNION ALL SELECT source_n, import_n FROM recording INDEXED BY recording_reason "
+                f"WHERE {waits} reason_code IN ({marks}) AND held IS NULL"
+                ") w JOIN source s ON s.n = w.source_n LEFT JOIN import i ON i.n = w.import_n "
+                "GROUP BY w.import_n, CASE WHEN w.import_n = 0 THEN w.source_n END",
+                tuple(codes) or ("",),
+            ).fetchall()
+        live = {source: count for source, name, count in found if name is None}
+        return live, {name: count for _, name, count in found if name is not None}
+
     def oldest_waiting(self) -> int | None:
         """Return when the oldest recording was discovered that is on its way and not held."""
         with self._readers.lend() as db:

@@ -12,7 +12,7 @@ DOUBLE = "double"
 RELOCATED = "relocated"
 LOOK_AGAIN = "look_again"
 PRUNED = "pruned"
-"""Stands first, for all that came before the last line."""
+"""Stands after the one line that was left of what came before."""
 
 WORDS = (
     "discovered", "ready", "staged", "submitting", "unconfirmed", "submitted", "analyzed", "quarantined", "refused",

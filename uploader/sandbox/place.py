@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import socket
 import tempfile
@@ -21,6 +22,8 @@ from uploader.sandbox.config import Credentials
 
 _MARK = "# Written by `qm-uploader sandbox`"
 _MAX_CONFIG_BYTES = 64 * 1024
+_HEADER = re.compile(r"\s*\[+\s*([^\]]*?)\s*\]")
+_ENTRY = re.compile(r"""(\s*(\w+)\s*=\s*)(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*')""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,7 @@ class Place:
     staging_port: int
     web_port: int
     earlier: dict[str, Any]
+    earlier_text: str = ""
 
     @classmethod
     def prepare(cls, directory: Path | None) -> Place:
@@ -48,13 +52,14 @@ class Place:
             raise UsageError("the directory must have a name that TOML can hold (UTF-8)") from exc
         except OSError as exc:
             raise UsageError(f"the directory cannot be used: {exc.strerror}") from exc
-        earlier = _read_earlier(directory / "config.toml")
-        staging = _free_port(_section(earlier, "staging").get("listen"), but=0)
+        earlier, text = _read_earlier(directory / "config.toml")
+        staging = _free_port(but=0)
         return cls(
             directory=directory,
             staging_port=staging,
-            web_port=_free_port(_section(earlier, "web").get("listen"), but=staging),
+            web_port=_free_port(but=staging),
             earlier=earlier,
+            earlier_text=text,
         )
 
     @property
@@ -80,29 +85,50 @@ class Place:
         )
 
     def write_config(self, credentials: Credentials, *, url: str) -> str:
-        """Write the configuration for the sandbox at `url`, readable by its owner only, and return it."""
-        text = self._toml(credentials, url)
+        """Write the configuration for the sandbox at `url`, readable by its owner only, and return it.
+
+        That of an earlier run is kept with what people changed in it; only the address and the app in
+        [zoom] are set anew. Raises UsageError when they are not to be found there, and leaves it as it is.
+        """
+        text = self._renewed(credentials, url) if self.earlier_text else self._toml(credentials, url)
+        if text == self.earlier_text:
+            return text
         made = self.config.with_name(".config.toml.new")
         try:
             made.unlink(missing_ok=True)
             fd = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(fd, "w", encoding="utf-8") as file:
+            with os.fdopen(fd, "w", encoding="utf-8", newline="") as file:
                 file.write(text)
             made.replace(self.config)
         except OSError as exc:
             raise UsageError(f"the configuration cannot be written: {exc.strerror}") from exc
         return text
 
+    def _renewed(self, credentials: Credentials, url: str) -> str:
+        app = _app(credentials, url)
+        table = ""
+        lines = self.earlier_text.splitlines(keepends=True)
+        for index, line in enumerate(lines):
+            if header := _HEADER.match(line):
+                table = header[1]
+            elif table == "zoom" and (entry := _ENTRY.match(line)) and entry[2] in app:
+                lines[index] = f"{entry[1]}{_quote(app[entry[2]])}{line[entry.end() :]}"
+        text = "".join(lines)
+        with contextlib.suppress(ValueError):
+            if tomllib.loads(text) == self.earlier | {"zoom": _section(self.earlier, "zoom") | app}:
+                return text
+        raise UsageError(
+            "the config.toml in the directory was changed so that the sandbox cannot set its address and app in it",
+            hint=f"give [zoom] a line each for {', '.join(app)}, remove the file, or choose another directory",
+        )
+
     def _toml(self, credentials: Credentials, url: str) -> str:
         staging = f"127.0.0.1:{self.staging_port}"
+        zoom = "\n".join(f"{name} = {_quote(value)}" for name, value in _app(credentials, url).items())
         return f"""{_MARK}: it is for trying things out, no account is touched.
 
 [zoom]
-account_id = {_quote(credentials.account_id)}
-client_id = {_quote(credentials.client_id)}
-client_secret = {_quote(credentials.client_secret)}
-api_url = {_quote(f"{url}/v2")}
-token_url = {_quote(f"{url}/oauth/token")}
+{zoom}
 
 [reconcile]
 wait = "2s"
@@ -138,19 +164,32 @@ def new_credentials() -> Credentials:
     )
 
 
-def _read_earlier(path: Path) -> dict[str, Any]:
-    """Return the configuration that an earlier run wrote; refuse one that somebody else did."""
+def _app(credentials: Credentials, url: str) -> dict[str, str]:
+    """Return what [zoom] must say for the sandbox at `url`."""
+    return {
+        "account_id": credentials.account_id,
+        "client_id": credentials.client_id,
+        "client_secret": credentials.client_secret,
+        "api_url": f"{url}/v2",
+        "token_url": f"{url}/oauth/token",
+    }
+
+
+def _read_earlier(path: Path) -> tuple[dict[str, Any], str]:
+    """Return the configuration that an earlier run wrote, read and as text; refuse one that somebody else did."""
     try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(_MAX_CONFIG_BYTES)
+        with path.open(encoding="utf-8", newline="") as file:
+            text = file.read(_MAX_CONFIG_BYTES + 1)
+        if len(text) > _MAX_CONFIG_BYTES:
+            raise UsageError("the config.toml in the directory is too large", hint="choose another directory")
         if not text.startswith(_MARK):
             raise UsageError(
                 "the directory has a config.toml that the sandbox did not write",
                 hint="choose another directory",
             )
-        return tomllib.loads(text)
+        return tomllib.loads(text), text
     except FileNotFoundError:
-        return {}
+        return {}, ""
     except (OSError, ValueError) as exc:
         raise UsageError("the config.toml in the directory cannot be read", hint="remove it") from exc
 
@@ -161,13 +200,11 @@ def _section(earlier: dict[str, Any], name: str) -> dict[str, Any]:
     return section if isinstance(section, dict) else {}
 
 
-def _free_port(named: object, *, but: int) -> int:
-    """Return the port that an earlier run named if it is free, else any free one but `but`."""
-    _, _, text = str(named or "").rpartition(":")
-    for port in (int(text) if text.isdecimal() and len(text) <= 5 else 0, 0, 0):
-        with contextlib.suppress(OSError, OverflowError), socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(("127.0.0.1", port))
+def _free_port(*, but: int) -> int:
+    """Return any free port but `but`."""
+    for _ in range(3):
+        with contextlib.suppress(OSError), socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
             free = int(sock.getsockname()[1])
             if free != but:
                 return free

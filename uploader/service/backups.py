@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ from uploader.errors import UploaderError
 from uploader.ledger.backup import Interrupted
 from uploader.ledger.ledger import Ledger
 from uploader.platform.clock import Clock
-from uploader.service.operations.upkeep import BackupPlace, back_up, newest
+from uploader.service.operations.upkeep import BackupPlace, back_up, newest, note_newest
 
 log = structlog.get_logger()
 
@@ -49,6 +50,8 @@ class BackupDuty:
         """Make a backup if one is due; return after how many seconds to look again. Never raises UploaderError."""
         now = self._clock.now()
         last = newest(self._ledger.path, self._place.directory, until=now)
+        with contextlib.suppress(UploaderError):  # the next look does it
+            note_newest(self._ledger, last)
         left = 0.0 if last is None else self._every - (now - last).total_seconds()
         if left > 0:
             return min(LOOK_SECONDS, max(_LEAST_SECONDS, left))

@@ -40,6 +40,8 @@ def _general(settings: Settings) -> Iterator[Problem]:
     if not settings.ledger.path:
         yield Problem(field="ledger.path", message=_REQUIRED)
     backups = PurePath(settings.ledger.backup_dir)
+    if settings.ledger.path and PurePath(settings.ledger.backup_place).is_relative_to(settings.ledger.path):
+        yield Problem(field="ledger.backup_dir", message="must be a directory, and not the ledger itself")
     if any(s.type == "folder" and s.path and backups.is_relative_to(s.path) for s in settings.sources):
         message = "must not lie in a source: nothing is ever written there"
         yield Problem(field="ledger.backup_dir", message=message)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from uploader.settings.values import (
+    MOST,
     AbsolutePath,
     Bucket,
     Constants,
@@ -30,6 +31,7 @@ from uploader.settings.values import (
     SourceName,
     Text,
     Url,
+    Whole,
     Zone,
 )
 
@@ -89,7 +91,7 @@ class RetrySettings(Section):
 
     initial: Duration = timedelta(seconds=5)
     maximum: Duration = timedelta(hours=1)
-    attempts: Annotated[Count, Field(ge=1, le=1000)] = 5
+    attempts: Annotated[Whole, Field(ge=1, le=1000)] = 5
 
 
 class TrackingSettings(Section):
@@ -105,7 +107,7 @@ class LedgerSettings(Section):
     path: AbsolutePath = "/var/lib/qm-uploader/ledger.db"
     backup_dir: AbsolutePath = ""
     backup_interval: Duration = timedelta(hours=24)
-    backup_keep: Annotated[Count, Field(ge=1)] = 7
+    backup_keep: Annotated[Whole, Field(ge=1, le=MOST)] = 7
 
     @property
     def backup_place(self) -> str:
@@ -167,7 +169,7 @@ class StagingSettings(Section):
 class RunSettings(Section):
     """How the daemon works."""
 
-    workers: Annotated[Count, Field(ge=1, le=64)] = 8
+    workers: Annotated[Whole, Field(ge=1, le=64)] = 8
     stop_grace: Duration = timedelta(seconds=30)
 
 

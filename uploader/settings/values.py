@@ -178,7 +178,9 @@ def _constants(value: dict[str, str]) -> dict[str, str]:
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Size = Annotated[int, BeforeValidator(_size)]
-Count = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1_000_000_000)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+MOST = 1_000_000_000
+Count = Annotated[Whole, Field(ge=0, le=MOST)]
 PerSecond = Annotated[float, BeforeValidator(_number), Field(gt=0, le=100_000, allow_inf_nan=False)]
 Text = Annotated[str, AfterValidator(_text)]
 AbsolutePath = Annotated[Text, AfterValidator(_absolute)]

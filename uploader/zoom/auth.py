@@ -156,7 +156,7 @@ class TokenKeeper:
             fault = failure
         self._meters.answered(Request.TOKEN, None if fault else reply.status, self._clock.monotonic() - asked_at)
         if fault is not None:
-            raise TokenUnavailable(f"no token: {fault.kind.value}", hint=fault.hint or _URL_HINT)
+            raise TokenUnavailable(f"no token was given: {fault.kind.value}", hint=fault.hint or _URL_HINT)
         if not 200 <= reply.status <= 299:
             raise self._refusal(reply)
         token = _token(reply, asked_at)
@@ -177,7 +177,7 @@ class TokenKeeper:
         if reply.status in (400, 401, 403) and (_is_oauth_error(answer) or _code(answer) is not None):
             return _credentials_refusal(answer)
         wait_seconds = None if until is None else (until - now).total_seconds()
-        message = f"no token: the token endpoint answered {reply.status}"
+        message = f"no token was given: the token endpoint answered {reply.status}"
         return TokenUnavailable(message, hint=_URL_HINT, retry_after_seconds=wait_seconds)
 
 
@@ -221,10 +221,10 @@ def _token(reply: Reply, asked_at: float) -> Token:
     answer = (None if reply.truncated else json_object(reply.body)) or {}
     value = answer.get("access_token")
     if not isinstance(value, str) or not 0 < len(value) <= TOKEN_LENGTH or not _is_visible(value):
-        raise TokenUnavailable("no token: the token endpoint's answer has none", hint=_URL_HINT)
+        raise TokenUnavailable("no token was given: the token endpoint's answer has none", hint=_URL_HINT)
     life_seconds = answer.get("expires_in")
     if isinstance(life_seconds, bool) or not isinstance(life_seconds, int | float) or not life_seconds > 0:
-        raise TokenUnavailable("no token: the token endpoint does not say how long it lives", hint=_URL_HINT)
+        raise TokenUnavailable("no token was given: the token endpoint does not say how long it lives", hint=_URL_HINT)
     scope = answer.get("scope")
     scopes = scope.split()[:SCOPES] if isinstance(scope, str) else []
     return Token(

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from uploader.domain.allowance import Learned
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 from uploader.ledger.books import GateRow
 from uploader.ledger.connection import SenderRole
+from uploader.ledger.ledger import Ledger
 
 
 def test_json_has_what_scripts_read(qm, maker):
@@ -119,3 +127,53 @@ def test_without_a_ledger_it_says_so_and_makes_none(qm, tmp_path):
 def test_a_pipe_gets_no_colours(qm, maker):
     maker.quarantined()
     assert "\x1b" not in qm("status").out
+
+
+def test_folders_that_are_only_scanned_are_said_once(qm, maker):
+    maker.source("hq")
+    maker.ledger.books.set_notes({"watch/hq": "some folders are only scanned: too many folders"})
+    assert qm("status").out.count("only") == 1
+
+
+def test_without_a_daemon_nothing_is_tried_again_by_itself(qm, maker):
+    maker.ledger.books.put_gate(
+        GateRow(name="submit", reason="scope", message="m", hint="h", closed_at=maker.at, probe_at=maker.at, failures=1)
+    )
+    assert "tried again when the daemon runs" in qm("status").out
+
+
+def test_an_import_says_until_when_it_waits_and_why(qm, maker):
+    made = maker.ledger.discovery.begin_import(name="old", source_n=maker.source(), settings="{}", at=maker.at)
+    maker.discovered(b"i.wav", import_n=made.n)
+    maker.ledger.discovery.import_planned(made.n, at=maker.at)
+    today = datetime.now(UTC).date().isoformat()
+    maker.ledger.books.set_notes({"limits": json.dumps(Learned(day=today, ends_at=0).to_json())})
+    assert "wait until 00:00 UTC: nothing is left of today's submissions" in qm("status").out
+
+
+@pytest.mark.parametrize("size_bytes", [None, 0, 1])
+def test_a_ledger_that_was_lost_is_said_before_and_after_a_sender_makes_it_anew(qm, tmp_path, size_bytes):
+    path = tmp_path / "ledger.db"
+    Ledger.open_for_sending(path).close()
+    assert qm("status", "--json").json["doubt"] is None
+    path.unlink()
+    if size_bytes is not None:
+        path.write_bytes(b"x" * size_bytes)
+    assert "new, though there was one before: " in qm("status").out
+    assert qm("status", "--json").json["doubt"] == {"is_new": True, "since": None, "found": None}
+    Ledger.open_for_sending(path).close()
+    assert "waits for a person" in qm("status").out
+    assert qm("status", "--json").json["doubt"]["found"] is not None
+
+
+def test_a_restored_ledger_is_said_with_its_time_until_nothing_is_looked_for(qm, maker):
+    now = round(time.time()) * 1000
+    maker.ledger.books.set_notes({"doubt_since": str(maker.at), "doubt_found": str(now)})
+    out = qm("status").out
+    assert "restored, as of 2026-11-20" in out
+    assert qm("status", "--json").json["doubt"]["since"] == "2026-11-20T04:00:00Z"
+    week = 8 * 24 * 3600 * 1000
+    maker.ledger.books.set_notes({"doubt_found": str(now - week)})
+    assert qm("status", "--json").json["doubt"] is None
+    maker.ledger.attempts.doubt(maker.staged(), since=maker.at, at=maker.at)
+    assert qm("status", "--json").json["doubt"] is not None

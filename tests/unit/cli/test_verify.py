@@ -37,6 +37,7 @@ def test_what_this_version_does_not_do_is_refused_with_a_sentence(qm, maker, fla
     ran = qm("verify", flag)
     assert ran.code == 2
     assert "not supported in this version" in ran.err
+    assert flag not in qm("verify", "--help").out
 
 
 def test_a_damaged_ledger_ends_with_3(qm, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uploader.domain.budget import day_of, kept_for_live, remaining, resets_at
+from uploader.domain.budget import backfill_at, day_of, kept_for_live, remaining, resets_at
 
 
 @pytest.mark.parametrize(("used", "limit", "left"), [(0, 5, 5), (4, 5, 1), (5, 5, 0), (9, 5, 0), (9, 0, None)])
@@ -35,3 +35,17 @@ def test_a_twentieth_of_the_day_is_kept_for_live_ones_and_less_the_less_of_it_is
 
 def test_without_a_limit_nothing_is_kept():
     assert kept_for_live(0, datetime(2026, 11, 20, tzinfo=UTC)) == 0
+
+
+@given(
+    st.integers(0, 50_000),
+    st.integers(-1, 3000),
+    st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)),
+)
+def test_the_back_fill_goes_on_as_soon_as_fewer_are_kept_than_are_left(limit, left, now):
+    at = backfill_at(limit, left, now)
+    assert now <= at <= resets_at(now)
+    if at > now + timedelta(seconds=1):
+        assert kept_for_live(limit, at - timedelta(seconds=1)) >= left
+    if at + timedelta(seconds=1) < resets_at(now):
+        assert kept_for_live(limit, at + timedelta(seconds=1)) < left

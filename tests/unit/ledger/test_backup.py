@@ -162,6 +162,18 @@ def test_a_disk_without_room_is_said_before_anything_is_written(sender, small_di
     assert list(disk.iterdir()) == []
 
 
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOENT])
+def test_where_nothing_can_be_written_that_is_said_and_not_that_nothing_is_free(sender, place, monkeypatch, code):
+    def refuse(*_, **__):
+        raise OSError(code, "no")
+
+    monkeypatch.setattr(backup, "open_private", refuse)
+    monkeypatch.setattr(backup, "free_bytes", lambda _: 0)
+    with pytest.raises(UsageError, match="cannot be written") as refusal:
+        sender.ledger.backup(place / "copy.db", at=NOON)
+    assert "ReadWritePaths" not in refusal.value.hint
+
+
 def test_a_disk_that_becomes_full_meanwhile_is_a_sentence_and_leaves_nothing(sender, small_disk, monkeypatch):
     monkeypatch.setattr(backup, "SPARE_BYTES", 0)
     disk = small_disk(4)

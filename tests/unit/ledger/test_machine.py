@@ -19,7 +19,6 @@ from uploader.errors import RowMoved
 from uploader.ledger import changes
 from uploader.ledger.identity import Contents
 from uploader.ledger.settlement import Obstacle
-from uploader.ledger.words import PRUNED
 
 NAMES = st.sampled_from([b"a.wav", b"b.wav", b"c.wav", b"d.wav"])
 VERSIONS = st.integers(1, 3)
@@ -242,8 +241,6 @@ class Ledgers(RuleBasedStateMachine):
                     assert TRANSITIONS[State(step.before), Event(step.event)] == step.after
                 if step.before == "submitting":
                     assert step.event in LEFT_BY
-            elif step.event == PRUNED:
-                assert step.before is None, step
             else:
                 assert step.before == step.after, step
 

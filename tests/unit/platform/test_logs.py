@@ -152,10 +152,18 @@ def test_numbers_tokens_urls_addresses_and_paths_are_masked_wherever_they_are(re
         "127.0.0.1:8765",
         "https://host:1",
         "a+b",
+        "too many folders to watch: set `fs.inotify.max_user_watches=1048576` in /etc/sysctl.d",
+        "no token was given: refused",
+        "no token was given: the token endpoint answered 500",
     ],
 )
 def test_what_is_harmless_is_left_alone(record, harmless):
     assert record(note=harmless)["note"] == harmless
+
+
+@pytest.mark.parametrize("path", ["/etc/sysctl.d/jane.conf", "/etc/sysctl.dx", "/srv/etc/sysctl.d", "../etc/sysctl.d"])
+def test_only_a_known_place_itself_is_shown_and_nothing_in_it_or_like_it(record, path):
+    assert record(note=f"set it in {path}")["note"] == f"set it in {logs.MASK}"
 
 
 @pytest.mark.parametrize("key", ["token", "client_secret", "Authorization", "set_cookie", "url_signature"])

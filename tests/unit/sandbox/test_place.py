@@ -37,6 +37,37 @@ def test_second_run_takes_up_identity_and_ports(tmp_path: Path) -> None:
     assert second.write_config(second.credentials(**NOBODY), url="http://127.0.0.1:1") == text
 
 
+def test_what_people_changed_is_kept_when_the_sandbox_comes_back_at_another_address(tmp_path: Path) -> None:
+    first = Place.prepare(tmp_path)
+    text = first.write_config(first.credentials(**NOBODY), url="http://127.0.0.1:1")
+    edited = text.replace("500ms", "9s").replace('/v2"\n', '/v2" # mine\n') + "\n[limits]\n# more\n"
+    edited += '[other.zoom]\napi_url = "theirs"\n'
+    first.config.write_text(edited)
+    second = Place.prepare(tmp_path)
+    assert second.write_config(second.credentials(**NOBODY), url="http://127.0.0.1:1") == edited
+    moved = second.write_config(second.credentials(**NOBODY), url="http://127.0.0.1:2")
+    assert moved == edited.replace("http://127.0.0.1:1/", "http://127.0.0.1:2/") == first.config.read_text()
+    assert first.config.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_changed_config_that_has_no_place_for_the_address_is_refused_and_left(tmp_path: Path) -> None:
+    first = Place.prepare(tmp_path)
+    text = first.write_config(first.credentials(**NOBODY), url="http://127.0.0.1:1")
+    edited = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("token_url"))
+    first.config.write_text(edited)
+    second = Place.prepare(tmp_path)
+    with pytest.raises(UsageError, match="address") as refused:
+        second.write_config(second.credentials(**NOBODY), url="http://127.0.0.1:1")
+    assert "token_url" in (refused.value.hint or "")
+    assert first.config.read_text() == edited
+
+
+def test_a_config_too_large_to_be_kept_whole_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("# Written by `qm-uploader sandbox`\n" + "# more\n" * 10_000)
+    with pytest.raises(UsageError, match="too large"):
+        Place.prepare(tmp_path)
+
+
 def test_what_is_given_goes_before_an_earlier_run(tmp_path: Path) -> None:
     first = Place.prepare(tmp_path)
     made = first.credentials(**NOBODY)
@@ -45,7 +76,7 @@ def test_what_is_given_goes_before_an_earlier_run(tmp_path: Path) -> None:
     assert (now.account_id, now.client_id, now.client_secret) == ("mine", made.client_id, made.client_secret)
 
 
-def test_edited_nonsense_in_an_earlier_config_is_made_anew(tmp_path: Path) -> None:
+def test_nonsense_in_an_earlier_config_still_gives_an_app_and_ports(tmp_path: Path) -> None:
     text = '# Written by `qm-uploader sandbox`\nzoom = 1\nstaging = {listen = 5}\nweb = {listen = "x:99999"}\n'
     (tmp_path / "config.toml").write_text(text)
     place = Place.prepare(tmp_path)

@@ -76,6 +76,19 @@ def test_a_directory_that_was_emptied_gets_a_backup_at_once(kit):
     assert names(kit) == ["ledger-20261120T120100Z.db"]
 
 
+def test_status_goes_by_the_backups_that_are_there(kit):
+    one = duty(kit)
+    one.turn()
+    first = kit.clock.now()
+    kit.clock.advance(DAY.total_seconds())
+    one.turn()
+    assert standing(kit.ledger).made_at == kit.clock.now()
+    kit.path.with_name("backups").joinpath(names(kit)[-1]).unlink()
+    kit.clock.advance(-1)
+    one.turn()
+    assert standing(kit.ledger).made_at == first
+
+
 def test_a_backup_of_the_future_does_not_keep_the_next_from_being_made(kit):
     one = duty(kit)
     one.turn()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -61,9 +62,36 @@ def test_a_directory_that_is_elsewhere_and_not_there_is_a_fault(kit, tmp_path):
 
 def test_a_directory_that_cannot_be_written_is_a_fault(kit, monkeypatch):
     make(kit)
-    # root may write anywhere, and the tests may run as root
-    monkeypatch.setattr("os.access", lambda *_: False)
+    refuse_files(monkeypatch)
     assert checked(kit).status is Status.FAIL
+
+
+def test_a_directory_that_cannot_be_made_is_a_fault_before_the_first_backup(kit, monkeypatch):
+    refuse_files(monkeypatch)
+    found = checked(kit)
+    assert (found.status, bool(found.hint)) == (Status.FAIL, True)
+
+
+@pytest.mark.parametrize("name", ["ledger.db", "file"])
+def test_a_file_for_a_directory_is_a_fault(kit, tmp_path, name):
+    (tmp_path / "file").touch()
+    found = checked(kit, tmp_path / name)
+    assert (found.status, "backup_dir" in found.hint) == (Status.FAIL, True)
+
+
+def test_to_look_leaves_nothing_in_the_directory(kit, tmp_path):
+    (tmp_path / "backups").mkdir()
+    checked(kit)
+    assert list((tmp_path / "backups").iterdir()) == []
+
+
+def refuse_files(monkeypatch) -> None:
+    """Have a disk that is read-only: root may write anywhere else, and the tests may run as root."""
+
+    def refuse(**_):
+        raise OSError(errno.EROFS, "read-only")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
 
 
 def test_no_room_for_another_is_a_warning(kit, monkeypatch):

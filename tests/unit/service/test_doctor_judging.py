@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from uploader.ledger.ledger import Ledger
 from uploader.platform.clock import SystemClock
 from uploader.service.doctor.api import judge_scopes, judge_skew, skew_between
 from uploader.service.doctor.folders import (
@@ -19,7 +21,7 @@ from uploader.service.doctor.folders import (
     judge_watches,
     survey,
 )
-from uploader.service.doctor.machine import check_files, check_sqlite, judge_free
+from uploader.service.doctor.machine import LedgerChecks, check_files, check_sqlite, judge_free
 from uploader.service.doctor.report import Status
 from uploader.service.doctor.store import is_loopback
 from uploader.service.listener import NETWORK
@@ -190,3 +192,20 @@ def test_an_old_sqlite_is_said_but_is_no_fault():
 )
 def test_loopback_addresses_are_told(url, is_one):
     assert is_loopback(url) is is_one
+
+
+def test_a_ledger_that_was_lost_or_restored_is_warned_of(tmp_path):
+    path = tmp_path / "ledger.db"
+    checks = LedgerChecks(path=path, account_id="a", api_url="u")
+    Ledger.open_for_sending(path).close()
+    assert checks.ledger().status is Status.OK
+    for left in (None, b"", b"x"):
+        path.unlink()
+        if left is not None:
+            path.write_bytes(left)
+        found = checks.ledger()
+        assert (found.status, found.message) == (Status.WARN, "is empty or not there, though there was one")
+        with closing(Ledger.open_for_sending(path)) as ledger:
+            assert checks.ledger().message == "is new, though there was one before"
+            ledger.books.set_notes({"doubt_since": "1000"})
+            assert checks.ledger().message.startswith("was restored")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,6 @@ from uploader.errors import SourceUnavailable, UsageError
 from uploader.ledger.books import GateRow
 from uploader.ledger.imports import Stuck
 from uploader.service.imports.finding import Found, Order, Spool, Walk, batches
-from uploader.service.imports.plan import Budget, duration
 from uploader.service.imports.report import Report
 from uploader.service.imports.targets import check_names, read_targets
 from uploader.service.imports.watch import Look, Wait
@@ -184,33 +183,6 @@ def test_batches_are_all_of_it_in_parts(count: int, size: int):
     parts = list(batches(whole, size))
     assert [one for part in parts for one in part] == whole
     assert all(len(part) == size for part in parts[:-1])
-
-
-# What it will take
-
-
-def budget(*, per_second: float = 4, per_day: int = 0, left: int | None = None) -> Budget:
-    return Budget(per_second=per_second, per_day=per_day, left_today=left)
-
-
-def test_without_a_daily_budget_the_pace_alone_counts():
-    assert duration(100, budget(), NOON) == timedelta(seconds=25)
-
-
-def test_what_today_has_left_is_sent_today():
-    assert duration(100, budget(per_day=100, left=100), NOON) == timedelta(seconds=25)
-
-
-def test_what_is_over_goes_the_next_days_after_midnight_utc():
-    # 10 today, 100 tomorrow, 40 the day after
-    takes = duration(150, budget(per_day=100, left=10), NOON)
-    assert takes == timedelta(hours=12, days=1, seconds=10)
-
-
-@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 50_000), st.integers(0, 50_000))
-def test_more_recordings_never_take_less(one: int, more: int, per_day: int, left: int):
-    known = budget(per_day=per_day, left=min(left, per_day))
-    assert duration(one, known, NOON) <= duration(one + more, known, NOON)
 
 
 # When it is done

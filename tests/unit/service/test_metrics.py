@@ -249,6 +249,41 @@ def test_every_metric_of_the_alerts_is_exported_and_every_label_is_one(scene: Sc
     assert len(rules) >= 6
     for rule in rules:
         assert {"alert", "expr", "labels", "annotations"} <= set(rule)
-        for name, labels in re.findall(r"(qm_uploader_\w+)(?:\{(\w+)[=~])?", rule["expr"]):
+        for name, labels in re.findall(r"(qm_uploader_\w+)(?:\{(\w+)[!=~])?", rule["expr"]):
             assert name in families, rule["alert"]
             assert not labels or labels in families[name].labels
+
+
+def alert(name: str) -> tuple[str, str]:
+    """Return expression and severity of a rule."""
+    rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+    (rule,) = [rule for rule in rules if rule["alert"] == f"QmUploader{name}"]
+    return rule["expr"], rule["labels"]["severity"]
+
+
+def test_reasons_that_the_alerts_name_are_reasons_and_none_that_heals_by_itself_pages() -> None:
+    named = re.findall(r'reason!?[=~]+"([^"]+)"', ALERTS.read_text())
+    assert {reason for names in named for reason in names.split("|")} <= set(Why)
+    expression, severity = alert("SubmissionClosed")
+    assert severity == "page"
+    assert f'reason!~"{Why.DAILY_LIMIT}|{Why.RATE_LIMIT}"' in expression
+    assert alert("AskedToWait")[1] == "ticket"
+
+
+def test_a_recording_that_waits_is_a_ticket_and_none_while_others_get_through_or_the_day_is_used_up() -> None:
+    expression, severity = alert("WaitingTooLong")
+    assert severity == "ticket"
+    for part in ('{what="submission"} < 3600', f'{{reason="{Why.DAILY_LIMIT}"}}', "qm_uploader_submissions_left == 0"):
+        assert part in expression.partition("unless")[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "metric"),
+    [
+        ("BackupFailing", "qm_uploader_backup_failing == 1"),
+        ("BackupOld", 'qm_uploader_last_success_timestamp_seconds{what="backup"}'),
+        ("TrackingFailing", "qm_uploader_tracking_failing == 1"),
+    ],
+)
+def test_backup_and_tracking_have_an_alert(name: str, metric: str) -> None:
+    assert metric in alert(name)[0]

@@ -110,3 +110,12 @@ def test_every_change_rings_the_daemon(maker, act):
     before = maker.ledger.books.counter("wake")
     act(maker.ledger, maker.now)
     assert maker.ledger.books.counter("wake") > before
+
+
+def test_what_is_submitted_or_set_aside_is_not_counted_among_what_waits(maker):
+    made = maker.ledger.discovery.begin_import(name="old", source_n=maker.source(), settings="{}", at=maker.at)
+    maker.discovered(b"i.wav", import_n=made.n)
+    maker.submitted(row=maker.staged(maker.understood(maker.discovered(b"j.wav", import_n=made.n))))
+    assert pausing.pause_import(maker.ledger, "old", now=maker.now) == 1
+    assert pausing.pause_import(maker.ledger, "old", now=maker.now) == 0
+    assert pausing.resume_import(maker.ledger, "old", now=maker.now) == 1

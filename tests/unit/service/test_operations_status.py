@@ -10,6 +10,7 @@ import pytest
 from uploader.domain.allowance import Learned
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
+from uploader.ledger import changes
 from uploader.ledger.books import GateRow
 from uploader.ledger.rows import to_ms
 from uploader.service.operations import pausing, status
@@ -262,3 +263,57 @@ def test_an_import_is_done_after_the_live_ones_and_what_other_imports_put_betwee
     found = survey(maker)
     assert [one.forecast.seconds for one in found.imports] == [3.0, 3.0]
     assert found.forecast.waiting == 12
+
+
+def import_of(maker, count):
+    made = maker.ledger.discovery.begin_import(name="old", source_n=maker.source(), settings="{}", at=maker.at)
+    for n in range(count):
+        maker.discovered(b"i%d.wav" % n, import_n=made.n)
+    maker.ledger.discovery.import_planned(made.n, at=maker.at)
+    return made
+
+
+def test_what_cannot_be_sent_yet_is_not_in_the_forecast(maker, monkeypatch):
+    sends(maker, monkeypatch)
+    wait_for(maker, 2)
+    for code in (Reason.MEDIA_INCOMPLETE, Reason.SIDECAR_AWAITED):
+        row = maker.discovered()
+        maker.ledger.recordings.release(row, due_at=maker.at, **changes.reason_of(code))
+    import_of(maker, 1)
+    maker.discovered(held=Reason.BACKLOG)
+    assert survey(maker).forecast.waiting == 3
+
+
+def test_an_import_waits_for_what_is_kept_and_is_foretold_by_it(maker, monkeypatch):
+    sends(maker, monkeypatch)
+    import_of(maker, 6)
+    learn(maker, ends_at=5)
+    found = survey(maker)
+    assert (found.budget.left, found.budget.backfill_at) == (5, datetime(2026, 11, 20, 23, 48, tzinfo=UTC))
+    assert found.imports[0].forecast.done_at >= found.budget.resets_at
+    assert found.forecast == found.imports[0].forecast
+    assert found.submission == "open"
+
+
+def test_nothing_is_kept_from_live_recordings_alone(maker, monkeypatch):
+    sends(maker, monkeypatch)
+    wait_for(maker, 4)
+    learn(maker, ends_at=5)
+    assert survey(maker).forecast.seconds == 1.0
+
+
+def test_a_few_of_an_import_are_set_free_before_the_day_ends(maker, monkeypatch):
+    sends(maker, monkeypatch)
+    import_of(maker, 2)
+    learn(maker, ends_at=5)
+    assert survey(maker).imports[0].forecast.done_at == datetime(2026, 11, 20, 23, 50, 24, tzinfo=UTC)
+
+
+def test_with_very_many_waiting_only_those_held_are_taken_out_of_the_forecast(maker, monkeypatch):
+    sends(maker, monkeypatch)
+    monkeypatch.setattr(status, "MOST_WAITING", 2)
+    wait_for(maker, 2)
+    maker.discovered(held=Reason.BACKLOG)
+    row = maker.discovered()
+    maker.ledger.recordings.release(row, due_at=maker.at, **changes.reason_of(Reason.SIDECAR_AWAITED))
+    assert survey(maker).forecast.waiting == 3

@@ -9,6 +9,7 @@ import socket
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from uploader.errors import WrongAccount
@@ -17,6 +18,7 @@ from uploader.ledger.inspection import Inspection, check_rights, inspect
 from uploader.platform.filesystem import LEAST_FILES, free_bytes, free_files
 from uploader.platform.open_files import highest_limit, judge
 from uploader.service.doctor.report import Finding, fail, ok, skip, warn
+from uploader.service.operations.doubt import Doubt, doubt_of
 
 FREE_WARNED = 1 << 30
 FREE_FAILED = 64 << 20
@@ -36,15 +38,19 @@ class LedgerChecks:
     api_url: str
 
     def ledger(self) -> Finding:
-        """See whether it can be used, is sound and ours. Raises LedgerError, WrongAccount."""
+        """See whether it can be used, is sound, ours, and the one there was. Raises LedgerError, WrongAccount."""
         if not check_rights(self.path):
-            return ok("is not there yet: the first `run` or `import` makes it")
+            lost = doubt_of(self.path, now=datetime.now(UTC))
+            return _doubted(lost) if lost else ok("is not there yet: the first `run` or `import` makes it")
         found = inspect(self.path, within_seconds=QUICK_CHECK_SECONDS)
         self._compare(found)
         if found.sound is None:
             return warn("can be used, but is too large to be checked here", hint="`qm-uploader verify` checks it")
         if not found.sound:
             return fail("is damaged", hint="stop the daemon, keep the file, and restore a backup")
+        doubt = doubt_of(self.path, now=datetime.now(UTC))
+        if doubt is not None:
+            return _doubted(doubt)
         if found.pending_upgrades:
             return ok("is sound; the next `run` brings it up to this version")
         return ok("is sound and can be written")
@@ -68,6 +74,19 @@ class LedgerChecks:
                 f"but the configuration says account {self.account_id} at {self.api_url}",
                 hint="use another [ledger] path for the other account, or put the first one back",
             )
+
+
+def _doubted(doubt: Doubt) -> Finding:
+    """Warn of a ledger that does not know all that was sent."""
+    if doubt.is_new and doubt.found is None:
+        message = "is empty or not there, though there was one"
+        hint = (
+            "restore a backup in its place before the next `run`; a new ledger looks for everything before it is sent"
+        )
+        return warn(message, hint=hint)
+    if doubt.is_new:
+        return warn("is new, though there was one before", hint="see what waits for a person: `qm-uploader status`")
+    return warn("was restored; what may have been sent since is looked for before it is sent", hint="nothing: wait")
 
 
 def judge_free(free: int, *, files: int | None) -> Finding:

@@ -7,7 +7,7 @@ where nothing runs that could submit.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from uploader.domain import budget
@@ -37,10 +37,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """Limits, and the forecast of so many that wait."""
+    """Limits, what is left of today, and forecasts of so many that wait."""
 
     limits: Limits
+    terms: Terms
+    """The pace and the day's budget, configured or learned, whichever is less."""
+    backfill_at: datetime | None
+    """When an import may submit again, what is left being kept for live recordings; None: it may now."""
+    is_nearly_spent: bool
+    """Whether an import waits, or has but one before it does: so it stays while they are set free one by one."""
     foretell: Callable[[int], Forecast | None]
+    foretell_backfill: Callable[[int], Forecast | None]
+    """The same of what may not use what is kept for live recordings."""
 
 
 def outlook(ledger: Ledger, *, now: datetime, per_second: float, per_day: int) -> Outlook:
@@ -54,12 +62,31 @@ def outlook(ledger: Ledger, *, now: datetime, per_second: float, per_day: int) -
     daily = [one for one in (per_day or None, known.per_day) if one is not None]
     seen = known.pace if known.pace is not None and now - from_ms(known.pace_at) < _RECENT else None
 
+    terms = Terms(per_second=pace, left_today=min(left, default=None), per_day=min(daily, default=None))
+
     def foretell(waiting: int) -> Forecast | None:
         fastest = pace if seen is None or waiting < _LEAST_WAITING else min(pace, seen)
-        terms = Terms(per_second=fastest, left_today=min(left, default=None), per_day=min(daily, default=None))
-        return forecast(waiting, now=now, terms=terms)
+        return forecast(waiting, now=now, terms=replace(terms, per_second=fastest))
 
-    return Outlook(limits=limits, foretell=foretell)
+    def foretell_backfill(waiting: int) -> Forecast | None:
+        found = foretell(waiting)
+        if found is None or terms.left_today is None or waiting > terms.left_today:
+            return found
+        last_at = budget.backfill_at(per_day, terms.left_today - waiting + 1, now)
+        done_at = max(found.done_at, last_at)
+        return replace(found, done_at=done_at, seconds=(done_at - now).total_seconds())
+
+    kept = budget.kept_for_live(per_day, now)
+    keeps = terms.left_today is not None and terms.left_today <= kept
+    one_before = terms.left_today is not None and 0 < kept == terms.left_today - 1
+    return Outlook(
+        limits=limits,
+        terms=terms,
+        backfill_at=budget.backfill_at(per_day, terms.left_today or 0, now) if keeps else None,
+        is_nearly_spent=keeps or one_before,
+        foretell=foretell,
+        foretell_backfill=foretell_backfill,
+    )
 
 
 def _limits(known: Learned, *, now: datetime, per_second: float, used: int) -> Limits:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from uploader.domain.recording import State
 from uploader.ledger.discovery import ImportRow, SourceRow
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import to_ms
 from uploader.service.operations.search import unknown
 
+_WAITING = (State.DISCOVERED, State.READY, State.STAGED)
 PAUSED = "paused"
 PAUSED_AT = "paused_at"
 
@@ -74,11 +76,14 @@ def resume_import(ledger: Ledger, name: str, *, now: datetime) -> int:
 def _park(
     ledger: Ledger, *, at: int, parked: bool, source: SourceRow | None = None, import_: ImportRow | None = None
 ) -> int:
-    count = ledger.discovery.set_parked(
+    moved = ledger.discovery.set_parked(
         at=at, parked=parked, source_n=source.n if source else None, import_n=import_.n if import_ else None
     )
     ledger.books.ring()
-    return count
+    # What is submitted or quarantined changes its lane as well, but none of it waits.
+    scope = {"import_n": import_.n} if import_ else {"import_n": 0, "source_n": source.n if source else 0}
+    counts = ledger.recordings.counts(**scope)
+    return min(moved, sum(counts[state] for state in _WAITING))
 
 
 def _source(ledger: Ledger, name: str) -> SourceRow:

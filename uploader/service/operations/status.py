@@ -20,6 +20,7 @@ from uploader.ledger.filters import Filter
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.recordings import Tally
 from uploader.ledger.rows import to_ms
+from uploader.service.operations.doubt import Doubt, doubt_of
 from uploader.service.operations.outlook import Limits, outlook
 from uploader.service.operations.pausing import PAUSED, PAUSED_AT
 from uploader.service.operations.search import Group, group, overdue_before
@@ -34,6 +35,8 @@ MOST_FILES = 20_000
 """With more files than this in a source its sidecars without a recording are not counted."""
 _GATES = (GateName.TOKEN, GateName.SUBMIT, GateName.STORE, GateName.DISK)
 _WAITING = frozenset({State.DISCOVERED, State.READY, State.STAGED})
+_NOT_YET = (Reason.MEDIA_INCOMPLETE, Reason.SIDECAR_AWAITED, Reason.TWIN, Reason.SOURCE_GONE)
+"""What waits for one of these waits for something else than its turn."""
 _UNDER_WAY = _WAITING | {State.SUBMITTING, State.UNCONFIRMED, State.SUBMITTED}
 
 
@@ -92,6 +95,10 @@ class BudgetStatus:
     limit: int
     resets_at: datetime
     kept_for_live: int
+    left: int | None
+    """By the configuration, or by what the service says where that is less; None: no end."""
+    backfill_at: datetime | None
+    """When an import may submit again, what is left being kept for live recordings; None: it may now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +122,12 @@ class Status:
     tracking_problem: str
     limits: Limits
     forecast: Forecast | None
-    """When all that waits and is not held is submitted."""
+    """When all that waits and can be sent is submitted."""
     throttled: int
     """How many of the last 20 requests were answered with a 429, as long as one of them was within two minutes."""
     backup: BackupStanding
+    doubt: Doubt | None
+    """That the ledger was restored, or is new beside the trace of an older one, as long as it matters."""
 
     @property
     def submission(self) -> str:
@@ -147,10 +156,11 @@ def survey(
     view = outlook(ledger, now=now, per_second=submissions_per_second, per_day=submissions_per_day)
     goes_on = runs and not is_paused and all(gate.reason == Why.DAILY_LIMIT for gate in gates)
     foretell = view.foretell if goes_on else _nothing
+    foretell_backfill = view.foretell_backfill if goes_on else _nothing
     shown = _sources(ledger, tally, sources)
-    live = sum(one.waiting - one.backlog for one in shown if one.configured and not one.paused)
     imports = _imports(ledger, tally)
-    filled = sum(_waiting(one.counts) for one in imports if not one.paused)
+    live, by_import = _sendable(ledger, counts, shown, imports)
+    filled = sum(by_import.values())
     return Status(
         counts=counts,
         daemon_runs=runs,
@@ -162,6 +172,8 @@ def survey(
             limit=submissions_per_day,
             resets_at=budget.resets_at(now),
             kept_for_live=budget.kept_for_live(submissions_per_day, now),
+            left=view.terms.left_today,
+            backfill_at=view.backfill_at,
         ),
         oldest_waiting_seconds=None if oldest is None else max(0.0, (to_ms(now) - oldest) / 1000),
         overdue=ledger.recordings.count(Filter(overdue_before=overdue_before(now, analysis_deadline))),
@@ -169,16 +181,22 @@ def survey(
         reasons=_reasons(ledger, counts),
         sources=shown,
         imports=tuple(
-            one if one.paused else replace(one, forecast=foretell(_ahead(one, live, filled))) for one in imports
+            replace(one, forecast=foretell_backfill(live + filled)) if by_import.get(one.name) else one
+            for one in imports
         ),
         limits=view.limits,
-        forecast=foretell(live + filled),
+        forecast=foretell_backfill(live + filled) if filled else foretell(live),
         resent_after_unknown=books.counter("resent_after_unknown"),
         doubles=books.counter("doubles"),
         tracking_problem=books.note("tracking_problem") or "",
         throttled=_throttled(ledger, now),
         backup=backup_standing(ledger),
+        doubt=doubt_of(ledger.path, now=now, is_looking=_is_looking(ledger)),
     )
+
+
+def _is_looking(ledger: Ledger) -> bool:
+    return any(code == Reason.IN_DOUBT for _, code, _ in ledger.recordings.attention_reasons())
 
 
 def _nothing(waiting: int) -> None:
@@ -189,9 +207,16 @@ def _waiting(counts: dict[State, int]) -> int:
     return sum(counts[state] for state in _WAITING)
 
 
-def _ahead(one: ImportStatus, live: int, imported: int) -> int:
-    """Return how many are submitted until an import's last: live ones come first, other imports may come between."""
-    return live + imported if _waiting(one.counts) else 0
+def _sendable(
+    ledger: Ledger, counts: dict[State, int], sources: Iterable[SourceStatus], imports: Iterable[ImportStatus]
+) -> tuple[int, dict[str, int]]:
+    """Return how many live recordings, and how many of each import that is not paused, can be sent as they are."""
+    is_few = _waiting(counts) <= MOST_WAITING
+    kept_live, kept_imported = ledger.recordings.not_sendable(_NOT_YET if is_few else ())
+    live = sum(one.waiting - kept_live.get(one.name, 0) for one in sources if one.configured and not one.paused)
+    return max(0, live), {
+        one.name: max(0, _waiting(one.counts) - kept_imported.get(one.name, 0)) for one in imports if not one.paused
+    }
 
 
 def _throttled(ledger: Ledger, now: datetime) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -23,7 +24,13 @@ from uploader.platform.filesystem import free_bytes
 from uploader.service.operations.views import moment
 
 MADE, FAILED, WHY = "backup_last_at", "backup_failed_at", "backup_failure"
-"""Notes of the ledger: when the last backup was made, and what the last try failed of since."""
+"""Notes of the ledger: when the last backup in their directory was made, and what the last try failed of since."""
+_HINTS: dict[type[UploaderError], str] = {
+    backup.PlaceUnusable: "make it and give it to the user of the service ([ledger] backup_dir); under systemd, one "
+    "outside of /var/lib/qm-uploader also needs ReadWritePaths= in a drop-in",
+    backup.NoRoom: "free space there, keep fewer ([ledger] backup_keep), or set [ledger] backup_dir to another disk",
+}
+"""What to do about the directory of the backups."""
 _WINDOW = 250
 """So many rows a transaction: some milliseconds."""
 
@@ -67,6 +74,9 @@ def back_up(
         made = ledger.backup(place.directory / backup.name_of(ledger.path, now), at=now, stopped=stopped)
     except backup.Interrupted:
         raise
+    except (backup.PlaceUnusable, backup.NoRoom) as error:
+        _note_failed(ledger, now, error)
+        raise type(error)(str(error), hint=_HINTS[type(error)]) from error
     except UploaderError as error:
         _note_failed(ledger, now, error)
         raise
@@ -83,10 +93,31 @@ def back_up(
 
 
 def back_up_to(ledger: Ledger, target: Path, *, now: datetime) -> Backup:
-    """Make a backup as the file `target`, or in it if it is a directory; nothing is removed. Raises UploaderError."""
-    made = ledger.backup(target / backup.name_of(ledger.path, now) if target.is_dir() else target, at=now)
-    _note_made(ledger, now)
-    return made
+    """Make a backup as the file `target`, or in it if it is a directory. Raises UploaderError.
+
+    It is no one else's business: nothing is removed, and `status` and the daemon's duty do not count it.
+    """
+    return ledger.backup(target / backup.name_of(ledger.path, now) if target.is_dir() else target, at=now)
+
+
+def refuse_sources(directory: Path, folders: Iterable[Path]) -> None:
+    """Refuse a directory in one of the sources, by whatever way it is reached. Raises UsageError."""
+    whole = directory.resolve()
+    for folder in folders:
+        with contextlib.suppress(OSError):  # a source that is not there holds nothing
+            if any(above.samefile(folder) for above in (whole, *whole.parents) if above.exists()):
+                raise UsageError(
+                    "the backup would lie in a source, and nothing is ever written there",
+                    hint="name a place outside of the folders of [[sources]]",
+                )
+
+
+def note_newest(ledger: Ledger, newest: datetime | None) -> None:
+    """Have the ledger know of the newest backup that is there, for `status`, where it knows of another one."""
+    noted = int(ledger.books.note(MADE) or 0) // 1000
+    found = 0 if newest is None else to_ms(newest)
+    if noted != found // 1000:
+        ledger.books.set_notes({MADE: str(found) if found else ""})
 
 
 def newest(ledger: Path, directory: Path, *, until: datetime) -> datetime | None:

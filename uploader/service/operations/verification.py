@@ -11,7 +11,6 @@ from uploader.ledger.attempts import WATCH_DAYS
 from uploader.ledger.audit import Finding, Step
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.rows import to_ms
-from uploader.ledger.words import PRUNED
 
 _SLACK = timedelta(hours=1)
 """The last look for an open attempt takes place after its seventh day, not at its stroke."""
@@ -79,8 +78,6 @@ def verify(ledger: Ledger, *, now: datetime) -> Verified:
 
 def _is_legal(step: Step) -> bool:
     """Say whether the lifecycle has this step; words that are no events of it must not move anything."""
-    if step.event == PRUNED and step.before is None:
-        return step.after in set(State)  # whatever led there was legal when it was pruned
     if step.event not in set(Event):
         return step.before == step.after
     if step.before is None:

@@ -15,6 +15,7 @@ from uploader.platform.meters import Counts
 from uploader.web.peer import Peer
 
 _ROUND_SECONDS = 1.0
+_LAST_MOMENT_SECONDS = 0.1
 BUSY, FLOOD, SLOW = "busy", "flood", "slow"
 """Why a client was not served: answered 503, dropped at once, or dropped without the head of a request."""
 
@@ -31,6 +32,8 @@ class CalmServer(Server):
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.ending.wait(), _ROUND_SECONDS)
+        # what connected in the last moment is made a connection before all are ended
+        await asyncio.sleep(_LAST_MOMENT_SECONDS)
 
 
 class LimitedProtocol(H11Protocol):

@@ -232,9 +232,9 @@ class _Day:
         return int(self._program.ask("SELECT count(*) AS n FROM attempt WHERE interaction_id IS NOT NULL")[0]["n"])
 
     def _lose_service(self) -> None:
-        """No service for a while: nothing listens at its port."""
+        """No service for a while: nothing listens at its port, and a program without a token gets none."""
         self._sandbox.stop()
-        self._await_closed("submit", for_seconds=OUTAGE * self._seconds)
+        self._await_closed("submit", "token", for_seconds=OUTAGE * self._seconds)
         self._sandbox.start(port=self._sandbox.port)
 
     def _lose_tokens(self) -> None:
@@ -249,12 +249,13 @@ class _Day:
         self._await_closed("store", for_seconds=OUTAGE * self._seconds)
         self._store.up()
 
-    def _await_closed(self, gate: str, *, for_seconds: float) -> None:
-        """Let an outage last until the program has seen it, and at least so long."""
-        began = time.monotonic()
-        while gate not in self._program.gates() and time.monotonic() - began < for_seconds + NOTICED_SECONDS:
+    def _await_closed(self, *gates: str, for_seconds: float) -> None:
+        """Let an outage last until the program has seen it at one of these gates, and at least so long."""
+        began, closed = time.monotonic(), set[str]()
+        while not closed and time.monotonic() - began < for_seconds + NOTICED_SECONDS:
             rest(0.05)
-        self._notes.closed += [gate] * (gate in self._program.gates())
+            closed = self._program.gates().keys() & set(gates)
+        self._notes.closed += sorted(closed)[:1]
         rest(max(0.0, began + for_seconds - time.monotonic()))
 
     def _drain(self) -> None:

@@ -20,6 +20,7 @@ from uploader.ledger import changes
 from uploader.ledger.connection import Database, ReaderPool
 from uploader.ledger.packing import content_key, pack, pack_key
 from uploader.ledger.rows import (
+    IN_FLIGHT,
     SAME_CONTENT,
     SELECT_ATTEMPT,
     SELECT_RECORDING,
@@ -54,8 +55,6 @@ NEWEST = 5000
 """So far back an acceptance is looked for that no listing has shown: where all of these were, there is proof enough."""
 DOUBT_MESSAGE = "the ledger was restored"
 """Marks the attempt that stands for those that a restored ledger may have lost."""
-_IN_FLIGHT = "r.state IN ('submitting', 'unconfirmed')"
-"""The condition of an index, word for word: only then it is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +187,7 @@ class Attempts:
 
         def work(db: Database) -> int:
             db.execute("UPDATE recording SET claimed = NULL, due_at = ? WHERE claimed IS NOT NULL", (at,))
-            caught = db.execute(f"{SELECT_RECORDING} WHERE {_IN_FLIGHT} AND r.state = 'submitting'").fetchall()
+            caught = db.execute(f"{SELECT_RECORDING} WHERE {IN_FLIGHT} AND r.state = 'submitting'").fetchall()
             for values in caught:
                 row = recording(values)
                 db.execute(
@@ -346,7 +345,7 @@ def merge(spans: Iterable[list[int]]) -> list[list[int]]:
 
 def _doubt_unconfirmed(db: Database, *, since: int, found: int, at: int) -> None:
     rows = db.execute(
-        f"{SELECT_RECORDING} WHERE {_IN_FLIGHT} AND r.state = 'unconfirmed' AND NOT EXISTS (SELECT 1 FROM attempt a "
+        f"{SELECT_RECORDING} WHERE {IN_FLIGHT} AND r.state = 'unconfirmed' AND NOT EXISTS (SELECT 1 FROM attempt a "
         "WHERE a.recording_n = r.n AND a.message = ? AND a.ended_at >= ?)",
         (DOUBT_MESSAGE, found),
     ).fetchall()

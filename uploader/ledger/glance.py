@@ -13,6 +13,7 @@ from typing import Any
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
 from uploader.ledger.connection import Database, ReaderPool
+from uploader.ledger.rows import WAITING
 
 MOST = 10_000
 """Rows are counted up to so many."""
@@ -82,8 +83,7 @@ def glance(readers: ReaderPool, *, now: int, overdue_before: int, day: str, note
             open_attempts=_count(db, "attempt WHERE open = 1 AND outcome IS NOT NULL"),
             oldest_waiting_at=_one(
                 db,
-                "SELECT min(discovered_at) FROM recording WHERE state IN ('discovered', 'ready', 'staged') "
-                "AND held IS NULL",
+                f"SELECT min(discovered_at) FROM recording WHERE {WAITING} AND held IS NULL",
             ),
             oldest_submitted_at=_one(db, "SELECT min(submitted_at) FROM recording WHERE state = 'submitted'"),
             accepted_at=_one(db, "SELECT max(ended_at) FROM attempt WHERE interaction_id IS NOT NULL"),

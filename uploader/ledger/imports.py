@@ -14,6 +14,7 @@ from uploader.domain.reasons import Reason
 from uploader.domain.recording import Stamp, State
 from uploader.ledger import changes
 from uploader.ledger.connection import Database, ReaderPool
+from uploader.ledger.rows import IN_FLIGHT
 from uploader.ledger.sighting import Arrival, Sight, insert
 from uploader.ledger.writer import Writer
 
@@ -127,9 +128,7 @@ class Imports:
                 "SELECT count(*) FROM recording WHERE state = 'staged' AND reason_code = ? AND import_n = ?",
                 (Reason.TWIN.value, import_n),
             ).fetchone()[0]
-            moving = db.execute(
-                "SELECT 1 FROM recording WHERE state IN ('submitting', 'unconfirmed') AND held IS NULL LIMIT 1"
-            ).fetchone()
+            moving = db.execute(f"SELECT 1 FROM recording WHERE {IN_FLIGHT} AND held IS NULL LIMIT 1").fetchone()
         return Stuck(held=held, behind_twin=behind, twins_move=moving is not None)
 
     def unfetched(self, import_n: int, *, since: int) -> int:

@@ -18,7 +18,7 @@ from uploader.ledger.filters import FIRST, Filter
 from uploader.ledger.finding import by_id, find, shares_staged
 from uploader.ledger.identity import Contents, Identity, alike, make_ready
 from uploader.ledger.onward import Advance, Onward, advance
-from uploader.ledger.rows import SELECT_RECORDING, HistoryRow, RecordingRow, recording
+from uploader.ledger.rows import SELECT_RECORDING, WAITING, HistoryRow, RecordingRow, recording
 from uploader.ledger.words import RELOCATED
 from uploader.ledger.writer import Writer
 
@@ -342,10 +342,7 @@ class Recordings:
     def oldest_waiting(self) -> int | None:
         """Return when the oldest recording was discovered that is on its way and not held."""
         with self._readers.lend() as db:
-            found = db.execute(
-                "SELECT min(discovered_at) FROM recording WHERE state IN ('discovered', 'ready', 'staged') "
-                "AND held IS NULL"
-            ).fetchone()
+            found = db.execute(f"SELECT min(discovered_at) FROM recording WHERE {WAITING} AND held IS NULL").fetchone()
         return None if found[0] is None else int(found[0])
 
     def history(self, n: int) -> list[HistoryRow]:

@@ -11,11 +11,13 @@ from uploader.domain.recording import Stamp, State
 from uploader.ledger.packing import content_key, pack, pack_hash, pack_key, unpack, unpack_hash, unpack_key
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_MS = 24 * 60 * 60 * 1000
 
 
 def to_ms(moment: datetime) -> int:
     """Return `moment` as the ledger keeps it: milliseconds since the epoch."""
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
+    since = moment - _EPOCH
+    return since.days * _DAY_MS + since.seconds * 1000 + since.microseconds // 1000
 
 
 def from_ms(milliseconds: int) -> datetime:
@@ -132,6 +134,10 @@ RECORDING_FROM = (
 SELECT_RECORDING = f"SELECT {RECORDING_COLUMNS} FROM {RECORDING_FROM}"
 ATTEMPT_COLUMNS = ", ".join(_ATTEMPT_FIELDS)
 SELECT_ATTEMPT = f"SELECT {ATTEMPT_COLUMNS} FROM attempt"
+WAITING = "(state = 'discovered' OR state = 'ready' OR state = 'staged')"
+"""The condition of an index, word for word: only then it is used. Or: a list would be built anew at every change."""
+IN_FLIGHT = "(state = 'submitting' OR state = 'unconfirmed')"
+"""Likewise."""
 SAME_CONTENT = "substr(content, 1, 8) = substr(:content, 1, 8) AND content = :content AND claims = 1"
 """The condition for a content's claim (`content_key`); its first bytes are what the index has."""
 SAME_CALL = "substr(call_key, 2, 8) = substr(:call, 2, 8) AND call_key = :call AND claims = 1"

@@ -181,7 +181,7 @@ _RECORDINGS = (
     CREATE INDEX recording_call ON recording (substr(call_key, 2, 8)) WHERE claims = 1
     """,
     """
-    CREATE INDEX recording_twin ON recording (match_key) WHERE state IN ('submitting', 'unconfirmed')
+    CREATE INDEX recording_twin ON recording (match_key) WHERE (state = 'submitting' OR state = 'unconfirmed')
     """,
     """
     CREATE INDEX recording_waiting_twin ON recording (match_key) WHERE reason_code = 'twin'
@@ -200,7 +200,7 @@ _RECORDINGS = (
     """,
     """
     CREATE INDEX recording_open ON recording (held, discovered_at)
-        WHERE state IN ('discovered', 'ready', 'staged')
+        WHERE (state = 'discovered' OR state = 'ready' OR state = 'staged')
     """,
     """
     CREATE INDEX recording_submitted ON recording (submitted_at) WHERE state = 'submitted'
@@ -295,10 +295,9 @@ _RECORDINGS = (
     """,
     """
     CREATE TRIGGER tally_update AFTER UPDATE OF state ON recording WHEN OLD.state <> NEW.state BEGIN
-        UPDATE tally SET count = count - 1
-            WHERE source_n = OLD.source_n AND import_n = OLD.import_n AND state = OLD.state;
-        INSERT INTO tally VALUES (NEW.source_n, NEW.import_n, NEW.state, 1, 1)
-            ON CONFLICT DO UPDATE SET count = count + 1, entered = entered + 1;
+        INSERT INTO tally VALUES
+            (OLD.source_n, OLD.import_n, OLD.state, -1, 0), (NEW.source_n, NEW.import_n, NEW.state, 1, 1)
+            ON CONFLICT DO UPDATE SET count = count + excluded.count, entered = entered + excluded.entered;
     END
     """,
 )

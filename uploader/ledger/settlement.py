@@ -20,7 +20,7 @@ from uploader.ledger import changes
 from uploader.ledger.books import bump, count_submission
 from uploader.ledger.connection import Database
 from uploader.ledger.packing import pack, pack_hash
-from uploader.ledger.rows import ATTEMPT_COLUMNS, SELECT_ATTEMPT, AttemptRow, RecordingRow, attempt, to_ms
+from uploader.ledger.rows import ATTEMPT_COLUMNS, IN_FLIGHT, SELECT_ATTEMPT, AttemptRow, RecordingRow, attempt, to_ms
 from uploader.ledger.words import DOUBLE, LATE_ANSWER, NUMBERS
 
 _MS = 1000
@@ -72,7 +72,7 @@ def twin_in_the_way(db: Database, match_key: str | None, *, but: int) -> bool:
     if match_key is None:
         return False
     found = db.execute(
-        "SELECT 1 FROM recording WHERE match_key = ? AND state IN ('submitting', 'unconfirmed') AND n <> ?",
+        f"SELECT 1 FROM recording WHERE match_key = ? AND {IN_FLIGHT} AND n <> ?",
         (pack_hash(match_key), but),
     ).fetchone()
     return found is not None

@@ -35,7 +35,7 @@ LONGEST_WAIT_SECONDS = 1.0
 SHORTEST_WAIT_SECONDS = 0.002
 LARGE_BYTES = 4 * 1024 * 1024
 """From this size on most of a recording's time goes into hashing and sending it."""
-AHEAD = 2
+AHEAD = 6
 """So many rows a worker are claimed ahead, so that one claim serves many."""
 
 
@@ -150,10 +150,13 @@ class Dispatcher:
     def _feed(self) -> float:
         """Give the workers what they can take; return the seconds until there may be more to do."""
         now = to_ms(self._clock.now())
-        waits = [LONGEST_WAIT_SECONDS, self._feed_submissions(now)]
+        submissions = self._feed_submissions(now)
         if self._parcels.qsize() < self._workers:
-            waits.append(self._feed_preparations(self._hands - self.busy, now))
-        return min(waits)
+            preparations = self._feed_preparations(self._hands - self.busy, now)
+        else:
+            # What is claimed ahead may take long: a live recording goes before it, and needs a place of its own.
+            preparations = self._feed_preparations(self._hands + self._workers - self.busy, now, without=(BACK_FILL,))
+        return min(submissions, preparations)
 
     def _feed_submissions(self, now: int) -> float:
         """Feed what is staged and has a place; return how long until more may go. A worker that is done rings."""
@@ -172,15 +175,15 @@ class Dispatcher:
             self._put(rows[0], admission)
         return LONGEST_WAIT_SECONDS
 
-    def _feed_preparations(self, room: int, now: int) -> float:
-        """Feed what is to be understood and staged; return how long until there may be more of it."""
-        due = self._ledger.recordings.next_due(PREPARE, import_n=self._import_n)
-        if due is None or due > now:
-            return _seconds_until(due, now)
+    def _feed_preparations(self, room: int, now: int, *, without: tuple[int, ...] = ()) -> float:
+        """Feed what is to be understood and staged, not of lanes `without`; return how long until there may be more."""
+        due = self._ledger.recordings.next_due(PREPARE, import_n=self._import_n, without=without)
+        if room <= 0 or due is None or due > now:
+            return LONGEST_WAIT_SECONDS if room <= 0 else _seconds_until(due, now)
         # What is held back behind what is staged waits for a submission to end, and what has no room for a worker:
         # both ring.
-        is_ahead = self._ledger.recordings.is_back_fill_ahead(now=now, limit=STAGED_AHEAD)
-        without = (BACK_FILL,) if is_ahead else ()
+        if self._ledger.recordings.is_back_fill_ahead(now=now, limit=STAGED_AHEAD):
+            without = (BACK_FILL,)
         rows = self._ledger.recordings.claim(PREPARE, limit=room, now=now, import_n=self._import_n, without=without)
         for row in rows:
             self._put(row, None)

@@ -14,7 +14,7 @@ from uploader.domain.gates import Why
 from uploader.domain.lifecycle import Event
 from uploader.domain.recording import State
 from uploader.errors import LedgerError
-from uploader.ledger.recordings import BACK_FILL
+from uploader.ledger.recordings import BACK_FILL, LIVE
 from uploader.service.dispatcher import AHEAD, LONGEST_WAIT_SECONDS, STAGED_AHEAD, Dispatcher
 from uploader.service.line import Admission
 
@@ -108,25 +108,22 @@ def test_back_fill_that_is_kept_back_is_not_fed_and_makes_no_busy_loop(bench):
     assert fed == [(b"live.wav", Admission.FREELY)]
 
 
-def test_no_more_is_claimed_than_one_small_batch(bench):
-    for n in range(9):
-        bench.drop(f"{n}.wav", call(n))
+@pytest.mark.parametrize(("lane", "more"), [(BACK_FILL, 0), (LIVE, 1)])
+def test_no_more_is_claimed_than_one_small_batch(bench, lane, more):
+    for n in range(20):
+        bench.drop(f"{n}.wav", call(n), lane=lane)
     dispatcher = bench.new_dispatcher(workers=2, line=FakeLine())
     _, fed = turn(bench, dispatcher, turns=3)
-    assert len(fed) == 2 * (1 + AHEAD)
+    assert len(fed) == 2 * (1 + AHEAD + more)
 
 
-def test_what_was_claimed_ahead_lets_a_live_recording_go_before_it(bench):
-    for n in range(4):
-        bench.drop(f"old-{n}.wav", call(n), lane=1)
-    line = FakeLine()
-    dispatcher = bench.new_dispatcher(workers=1, line=line)
+def test_a_live_recording_goes_at_once_before_all_that_was_claimed_ahead(bench):
+    for n in range(2 + AHEAD):
+        bench.drop(f"old-{n}.wav", call(n), lane=BACK_FILL)
+    dispatcher = bench.new_dispatcher(workers=1, line=FakeLine())
     dispatcher._feed()
-    bench.drop("live.wav", call(7))
-    dispatcher._parcels.get_nowait()
-    dispatcher._parcels.get_nowait()
-    dispatcher._parcels.get_nowait()
-    dispatcher._busy = 0
+    assert dispatcher.busy == 1 + AHEAD
+    bench.drop("live.wav", call(90))
     dispatcher._feed()
     assert dispatcher._parcels.get_nowait().row.location.endswith(b"live.wav")
 
@@ -253,7 +250,7 @@ def test_a_pause_from_before_the_start_is_heard_at_the_first_turn(bench):
 
 
 def test_what_was_claimed_ahead_is_not_begun_once_everything_is_paused(bench):
-    """Up to two rows a worker wait for one, behind files that may take minutes to read: `pause` is for them too."""
+    """Several rows wait for a worker, behind files that may take minutes to read: `pause` is for them too."""
     rows = [bench.drop("a.wav", call(1)), bench.staged("b.wav", call(2)), bench.drop("c.wav", call(3))]
     line = FakeLine()
     dispatcher = bench.new_dispatcher(workers=1, line=line)
@@ -262,7 +259,7 @@ def test_what_was_claimed_ahead_is_not_begun_once_everything_is_paused(bench):
     bench.ledger.books.ring()
     bench.clock.advance(1)
     turn_once(dispatcher)
-    assert (dispatcher.busy, line.returned) == (0, [Admission.FREELY])
+    assert (dispatcher.busy, [one for one in line.returned if one]) == (0, [Admission.FREELY])
     assert [(bench.row(row).claimed, bench.row(row).due_at is None) for row in rows] == [(None, False)] * 3
 
 
@@ -378,7 +375,7 @@ def test_a_back_fill_that_is_prepared_far_enough_ahead_makes_no_busy_loop(bench)
 
 
 def test_busy_hands_make_no_busy_loop(bench):
-    for n in range(9):
+    for n in range(3 + AHEAD):
         bench.drop(f"{n}.wav", call(n))
     waits, _ = turn(bench, bench.new_dispatcher(workers=1, line=FakeLine()), turns=5)
     assert waits == [LONGEST_WAIT_SECONDS] * 5

@@ -99,6 +99,8 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with its exit code."""
+    # A search for cycles at every 700 new objects took a tenth of the time to load all that a command needs.
+    gc.set_threshold(25_000, 10, 10)
     for stream in (sys.stdout, sys.stderr):
         # names that are not UTF-8 must not end a command half-way
         if hasattr(stream, "reconfigure"):

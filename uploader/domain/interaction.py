@@ -6,7 +6,7 @@ Source of the names and values: the service's OpenAPI document, operation addInt
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,11 +43,10 @@ class Particulars:
 
     def body(self) -> dict[str, Any]:
         """Return the request body without `download_url`, holding only what is known."""
-        values = {_wire_name(f.name): getattr(self, f.name) for f in fields(self)}
+        top = {name: value for name in TOP_FIELDS if (value := getattr(self, name)) is not None}
         if self.start_time is not None:
-            values["start_time"] = format_time(self.start_time)
-        top = {name: values[name] for name in TOP_FIELDS if values[name] is not None}
-        info = {name: values[name] for name in INFO_FIELDS if values[name] is not None}
+            top["start_time"] = format_time(self.start_time)
+        info = {name: value for name in INFO_FIELDS if (value := getattr(self, _attribute(name))) is not None}
         return top | ({"interaction_info": info} if info else {})
 
     @classmethod
@@ -57,11 +56,11 @@ class Particulars:
         flat |= {k: v for k, v in body.get("interaction_info", {}).items() if k in INFO_FIELDS}
         if "start_time" in flat:
             flat["start_time"] = parse_time(flat["start_time"])
-        return cls(**{("from_" if k == "from" else k): v for k, v in flat.items()})
+        return cls(**{_attribute(k): v for k, v in flat.items()})
 
 
-def _wire_name(attribute: str) -> str:
-    return "from" if attribute == "from_" else attribute
+def _attribute(name: str) -> str:
+    return "from_" if name == "from" else name
 
 
 def format_time(moment: datetime) -> str:

@@ -38,6 +38,7 @@ _TURN_SECONDS = 0.005
 _NS_PER_MS = 1_000_000
 _IMPORT_LOOKS = 3
 """So often is a file of an import looked at again that is another each time."""
+_MEDIA_FACTS = tuple(f.name for f in fields(MediaFacts))
 _STILL_CHANGING = "the file was still changing: `retry` once it rests"
 
 
@@ -242,8 +243,8 @@ def _stamped(stamp: Stamp, now: int) -> dict[str, int]:
 
 def media_to_json(media: MediaFacts) -> str:
     """Return the facts as the ledger keeps them."""
-    known = {f.name: getattr(media, f.name) for f in fields(media)}
-    return json.dumps({k: v for k, v in known.items() if v is not None}, separators=(",", ":"))
+    known = {name: value for name in _MEDIA_FACTS if (value := getattr(media, name)) is not None}
+    return json.dumps(known, separators=(",", ":"))
 
 
 def media_from_json(document: str) -> MediaFacts:

@@ -92,7 +92,7 @@ class FolderPlace:
         try:
             if not self._holds(path):
                 raise RecordingFault("the sidecar is a link that leads out of the source", code=Reason.FILE_OUTSIDE)
-            return read_small(path, limit=limit), os.stat(path).st_mtime_ns  # noqa: PTH116
+            return read_small(path, limit=limit)
         except OSError as error:
             if is_gone(error):
                 raise RecordingFault(REASONS[Reason.SIDECAR_MISSING][0], code=Reason.SIDECAR_MISSING) from error

@@ -6,6 +6,7 @@ URLs are minted at the moment of submission and never kept.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -50,7 +51,7 @@ class BuiltinStager:
 
     def stage(self, row: RecordingRow) -> str:
         """Return the true extension; the file stays where it is."""
-        return json.dumps({"extension": true_extension(media_from_json(row.media or "{}"))})
+        return _extended(true_extension(media_from_json(row.media or "{}")))
 
     def needs_renewal(self, row: RecordingRow) -> bool:
         """Every attempt has a URL of its own; what was staged elsewhere, before the settings changed, has none here."""
@@ -58,11 +59,22 @@ class BuiltinStager:
 
     def url(self, row: RecordingRow, *, attempt: int) -> str:
         """Sign the path of this attempt."""
-        extension = json.loads(row.staged or "{}")["extension"]
-        return self._signer.sign(row.id, attempt, extension, lifetime_seconds=self._lifetime_seconds).url
+        return self._signer.sign(
+            row.id, attempt, _extension(row.staged or "{}"), lifetime_seconds=self._lifetime_seconds
+        ).url
 
     def remove(self, row: RecordingRow) -> None:
         """Leave the file alone: it is the source's."""
+
+
+@functools.lru_cache(maxsize=64)
+def _extended(extension: str) -> str:
+    return json.dumps({"extension": extension})
+
+
+@functools.lru_cache(maxsize=64)
+def _extension(staged: str) -> str:
+    return str(json.loads(staged)["extension"])
 
 
 class BucketStager:

@@ -59,10 +59,9 @@ def understand(place: Place, location: bytes, spec: SourceSpec) -> Understanding
         # The recording's own fault is told before its sidecar's: mending that would not help.
         problems = (Problem(field="recording", message=str(fault)), *found.problems)
         return replace(found, fault=code, waits=waits or found.waits, problems=problems)
-    found = replace(found, media=media)
     if found.fault:
-        return found
-    return _mapped(place, location, spec, found)
+        return replace(found, media=media)
+    return _mapped(place, location, spec, found, media)
 
 
 def _paired(place: Place, location: bytes, spec: SourceSpec) -> Understanding:
@@ -97,13 +96,16 @@ def _probed(place: Place, location: bytes) -> MediaFacts:
         return probe(source, suffix=suffix)
 
 
-def _mapped(place: Place, location: bytes, spec: SourceSpec, found: Understanding) -> Understanding:
+def _mapped(place: Place, location: bytes, spec: SourceSpec, found: Understanding, media: MediaFacts) -> Understanding:
     data, mtime_ns = None, 0
     if found.sidecar is not None:
         try:
             data, mtime_ns = place.read_sidecar(location, found.sidecar, limit=MAX_SIDECAR_BYTES)
         except RecordingFault as fault:
             problem = Problem(field="sidecar", message=str(fault))
-            return replace(found, fault=Reason(fault.code), problems=(problem,))
-    mapped = map_sidecar(data, context=spec.mapping, media_kind=found.media.kind if found.media else None)
-    return replace(found, mapped=mapped, fault=mapped.fault, problems=mapped.problems, sidecar_mtime_ns=mtime_ns)
+            return replace(found, media=media, fault=Reason(fault.code), problems=(problem,))
+    mapped = map_sidecar(data, context=spec.mapping, media_kind=media.kind)
+    return Understanding(
+        sidecar=found.sidecar, sidecar_mtime_ns=mtime_ns, media=media, mapped=mapped, fault=mapped.fault,
+        waits=found.waits, problems=mapped.problems,
+    )  # fmt: skip

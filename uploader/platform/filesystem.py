@@ -23,6 +23,8 @@ LEAST_FILES = 16
 """With room for fewer files than this a disk is as good as full."""
 
 _CHUNK_BYTES = 1024 * 1024
+_MORE_BYTES = 4096
+"""So much more than a small file's size is asked for: it may be growing."""
 
 
 def mount_type(path: str | os.PathLike[str]) -> str:
@@ -92,26 +94,29 @@ def sha256_of(path: bytes, *, expected: Stamp) -> bytes | None:
     Raises OSError as the system gives it.
     """
     digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (names are bytes)
-        if stamp_of(os.fstat(file.fileno())) != expected:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if stamp_of(os.fstat(descriptor)) != expected:
             return None
-        buffer = memoryview(bytearray(min(_CHUNK_BYTES, expected.size_bytes + 1)))
-        while count := file.readinto(buffer):
-            digest.update(buffer[:count])
-        if stamp_of(os.fstat(file.fileno())) != expected:
-            return None
-    return digest.digest()
+        while part := os.read(descriptor, min(_CHUNK_BYTES, expected.size_bytes + 1)):
+            digest.update(part)
+        return digest.digest() if stamp_of(os.fstat(descriptor)) == expected else None
+    finally:
+        os.close(descriptor)
 
 
-def read_small(path: bytes, *, limit: int) -> bytes:
-    """Return the file's content, at most `limit` + 1 bytes of it. Raises OSError."""
-    with open(path, "rb", opener=_without_blocking) as file:
-        return file.read(limit + 1)
-
-
-def _without_blocking(path: str, flags: int) -> int:
-    """Open as asked, but never wait for a writer: a FIFO may stand in the file's place."""
-    return os.open(path, flags | os.O_NONBLOCK)
+def read_small(path: bytes, *, limit: int) -> tuple[bytes, int]:
+    """Return the file's content, at most `limit` + 1 bytes of it, and its mtime in ns before. Raises OSError."""
+    # Never wait for a writer: a FIFO may stand in the file's place.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        stat, parts, left = os.fstat(descriptor), list[bytes](), limit + 1
+        while left > 0 and (part := os.read(descriptor, min(left, stat.st_size + _MORE_BYTES))):
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts), stat.st_mtime_ns
+    finally:
+        os.close(descriptor)
 
 
 def is_gone(error: OSError) -> bool:

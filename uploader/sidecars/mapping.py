@@ -128,15 +128,15 @@ def _mapped(judged: Mapping[str, Judged], *, invalid: tuple[Problem, ...], missi
 
 def _judge_all(values: Mapping[str, object], context: MappingContext) -> dict[str, Judged]:
     """Judge every field of the body; a constant counts only where the sidecar has nothing at all."""
-    return {name: _judge_one(name, values.get(name), context) for name in BODY_FIELDS}
+    judged = dict.fromkeys(BODY_FIELDS, _NOT_GIVEN)
+    for source, given in (("sidecar", values), ("default", context.defaults)):
+        for name, value in given.items():
+            if judged.get(name) is _NOT_GIVEN and not is_empty(value):
+                judged[name] = _judge_one(name, value, source, context)
+    return judged
 
 
-def _judge_one(name: str, written: object, context: MappingContext) -> Judged:
-    source, value = "sidecar", written
-    if is_empty(value):
-        source, value = "default", context.defaults.get(name)
-    if is_empty(value):
-        return _NOT_GIVEN
+def _judge_one(name: str, value: object, source: str, context: MappingContext) -> Judged:
     verdict = judge(name, value, timezone=context.timezone, phone_region=context.phone_region)
     if verdict.problem and source == "default":
         verdict = replace(verdict, problem=f"{verdict.problem} (in the source's defaults)")
@@ -160,8 +160,9 @@ def _problems(judged: Mapping[str, Judged]) -> tuple[Problem, ...]:
 
 def _unknown_defaults(context: MappingContext) -> tuple[Problem, ...]:
     unknown = sum(name not in BODY_FIELDS for name in context.defaults)
-    message = f"hold {unknown} unknown field(s); known are {', '.join(BODY_FIELDS)}"
-    return (Problem(field="defaults", message=message),) if unknown else ()
+    if not unknown:
+        return ()
+    return (Problem(field="defaults", message=f"hold {unknown} unknown field(s); known are {', '.join(BODY_FIELDS)}"),)
 
 
 def _missing(judged: Mapping[str, Judged], require: tuple[str, ...], *, has_data: bool) -> tuple[Problem, ...]:

@@ -17,6 +17,10 @@ from uploader.sidecars.values import is_empty
 MAX_STRAYS = 20
 """Fields out of place that are named one by one; a file of another kind may have thousands."""
 
+_INNER = frozenset(INFO_FIELDS)
+_FLAT = _INNER.union(TOP_FIELDS)
+_OUTER = _FLAT | {INFO}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -30,8 +34,8 @@ def find_fields(document: Mapping[str, Any]) -> Found:
     """Find the fields of the body in a native sidecar, each flat or in `interaction_info`."""
     info = document.get(INFO)
     nested = info if isinstance(info, dict) else {}
-    flat = {n: document[n] for n in (*TOP_FIELDS, *INFO_FIELDS) if not is_empty(document.get(n))}
-    inner = {n: nested[n] for n in INFO_FIELDS if not is_empty(nested.get(n))}
+    flat = {name: value for name, value in document.items() if name in _FLAT and not is_empty(value)}
+    inner = {name: value for name, value in nested.items() if name in _INNER and not is_empty(value)}
     strays = [*_strays(document, inside=False), *_strays(nested, inside=True)]
     problems = [_problem(stray) for stray in strays[:MAX_STRAYS]]
     if len(strays) > MAX_STRAYS:
@@ -55,7 +59,7 @@ class _Stray:
 
 
 def _strays(fields: Mapping[str, Any], *, inside: bool) -> Iterator[_Stray]:
-    known = INFO_FIELDS if inside else (*TOP_FIELDS, *INFO_FIELDS, INFO)
+    known = _INNER if inside else _OUTER
     for number, (name, value) in enumerate(fields.items(), start=1):
         if name in known or is_free(name) or (name == URL and is_empty(value)):
             continue

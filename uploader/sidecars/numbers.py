@@ -39,6 +39,8 @@ def judge_number(text: str, *, region: str) -> Verdict:
     E.164 by the service's description of `from` and `to`; 15 digits at most by ITU-T E.164, `tel:` and
     `;ext=` by RFC 3966.
     """
+    if _E164.fullmatch(text):
+        return Verdict(value=text)
     if len(text) > MAX_CHARACTERS:
         return Verdict(problem=EXPECTED)
     number = re.sub(r"^tel:", "", text, flags=re.IGNORECASE).strip()

@@ -6,6 +6,7 @@ Manners are generators that do something in one go and yield for how many second
 from __future__ import annotations
 
 import heapq
+import itertools
 import json
 import math
 import os
@@ -46,6 +47,7 @@ class Recorder:
         self.duplicates = 0
         self.damaged = 0
         self.count = 0
+        self._notes = itertools.count()
 
     def run(self, stop: threading.Event) -> None:
         """Let a day pass; end early when `stop` is set."""
@@ -106,7 +108,7 @@ class Recorder:
     def _archived(self) -> Iterator[float]:
         """Other files come and go as well: what is no recording is moved out again."""
         yield from self._as_usual()
-        made = self._write(f"note{self.count}.txt", b"shift notes")
+        made = self._write(f"note{next(self._notes)}.txt", b"shift notes")
         yield self._pause()
         made.rename(self._aside / made.name)
 

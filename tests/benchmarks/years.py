@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,6 +50,10 @@ class TogetherWriter:
         if self._done % self._commit_every == 0:
             self.db.conn.commit()
         return result
+
+    def write_behind(self, work: Any, then: Callable[[Any], object]) -> None:
+        """Run `work`, and tell `then` its result; it is committed with others."""
+        then(self.write(work))
 
     def close(self) -> None:
         """Commit what is left."""

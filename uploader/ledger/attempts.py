@@ -7,7 +7,7 @@ old. A late answer is always written to its attempt first, whatever became of th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,9 +80,16 @@ class Attempts:
         """Write the outcome to its attempt, then to its recording as far as that still waits for it."""
         return self._writer.write(lambda db: finish(db, attempt_n, outcome, at, refusal, track_at))
 
-    def accept(self, made: AttemptRow, row: RecordingRow, outcome: Outcome, *, at: int, track_at: int) -> RecordingRow:
-        """Write an acceptance; `made` and `row` are as they were when the request was begun."""
-        return self._writer.write(lambda db: accept(db, made, row, outcome, at, track_at))
+    def accept(
+        self, made: AttemptRow, row: RecordingRow, outcome: Outcome, *, at: int, track_at: int,
+        then: Callable[[RecordingRow], object],
+    ) -> None:  # fmt: skip
+        """Write an acceptance in the next commit, and tell `then` the row as it is after it.
+
+        `made` and `row` are as they were when the request was begun. Were the program to die before that commit,
+        the attempt would be one of unknown outcome, as if it had died before the answer.
+        """
+        self._writer.write_behind(lambda db: accept(db, made, row, outcome, at, track_at), then)
 
     def doubt(self, row: RecordingRow, *, since: int, at: int) -> None:
         """Look for `row` before it is sent: an attempt may be missing from this ledger since `since`."""

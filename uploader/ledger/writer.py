@@ -20,8 +20,9 @@ T = TypeVar("T")
 Work = Callable[[Database], T]
 
 BATCH = 128
-"""How many pieces of work one commit may carry."""
+"""How many pieces of work one commit may carry, unless the piece of the thread that commits is further behind."""
 RESERVE_BYTES = 16 * 1024 * 1024
+_BROKEN_OFF = "a write to the ledger was broken off"
 _COMMIT_SECONDS = (0.0005, 0.001, 0.0025, *SECONDS)
 _COMMIT_PIECES = (1, 2, 4, 8, 16, 32, 64, BATCH)
 
@@ -34,6 +35,13 @@ class Writer(Protocol):
 
         What is `redoable` is safe from a crash of the program, but may be lost with the machine's power:
         the program would find out and do it again.
+        """
+
+    def write_behind(self, work: Work[T], then: Callable[[T], object]) -> None:
+        """Run `work` in the next commit, without waiting when one is under way; `then` is told its result.
+
+        For what would be found out anew after a crash. It must not fail of itself: when it does, every
+        later write is refused.
         """
 
     def close(self) -> None:
@@ -62,19 +70,24 @@ class DirectWriter:
                 raise unusable(error) from error
             return result
 
+    def write_behind(self, work: Work[T], then: Callable[[T], object]) -> None:
+        """Run `work` in a transaction of its own. Raises LedgerError."""
+        then(self.write(work))
+
     def close(self) -> None:
         """Close the connection."""
         self._db.close()
 
 
 class _Piece:
-    """One piece of work, and the thread that waits for it."""
+    """One piece of work, and the thread that waits for it, or what is to be told when nobody does."""
 
-    __slots__ = ("_bell", "failure", "is_done", "redoable", "result", "work")
+    __slots__ = ("_bell", "failure", "is_done", "redoable", "result", "then", "work")
 
-    def __init__(self, work: Work[Any], *, redoable: bool) -> None:
+    def __init__(self, work: Work[Any], *, redoable: bool, then: Callable[[Any], object] | None = None) -> None:
         self.work = work
         self.redoable = redoable
+        self.then = then
         self.is_done = False
         self.result: Any = None
         self.failure: BaseException | None = None
@@ -113,7 +126,8 @@ def reserve_of(path: Path) -> Path:
 class GroupWriter:
     """For the daemon: whichever thread finds nobody writing commits for all that wait by then.
 
-    So a write that meets no other costs no change of threads, and many at once cost one commit.
+    So a write that meets no other costs no change of threads, and many at once cost one commit. What is
+    written behind goes with them; when only such is left, the thread that committed last does that too.
     A piece of work that raises takes only itself back: then all are run once more, each as a savepoint
     of its own, so a piece must do nothing but change the ledger. A commit that fails fails all its
     pieces, and none of them happened. A reserve file beside the ledger is given up when the disk is
@@ -127,6 +141,8 @@ class GroupWriter:
         self._waiting: deque[_Piece] = deque()
         self._is_busy = False
         self._is_closed = False
+        self._lost: BaseException | None = None
+        """What failed that nobody waited for."""
         self._idle = threading.Condition(self._lock)
         self._lasting = True
         self.meters = CommitMeters()
@@ -136,17 +152,32 @@ class GroupWriter:
     def write(self, work: Work[T], *, redoable: bool = False) -> T:
         """Run `work` with others in one commit; return when it is on disk. Raises LedgerError."""
         piece = _Piece(work, redoable=redoable)
-        with self._lock:
-            if self._is_closed:
-                raise LedgerError("the ledger is closed")
-            self._waiting.append(piece)
-            leads, self._is_busy = not self._is_busy, True
-        if not leads:
+        if not self._line_up(piece):
             piece.wait()
         if not piece.is_done:
             self._lead(piece)
         result: T = piece.outcome()
         return result
+
+    def write_behind(self, work: Work[T], then: Callable[[T], object]) -> None:
+        """Run `work` with others in the next commit; wait for it only when nobody else commits just now."""
+        piece = _Piece(work, redoable=False, then=then)
+        if self._line_up(piece):
+            self._lead(piece)
+            piece.outcome()
+
+    def _line_up(self, piece: _Piece) -> bool:
+        """Let it be committed; say whether that is for the calling thread to do."""
+        with self._lock:
+            if self._is_closed:
+                raise LedgerError("the ledger is closed")
+            if isinstance(self._lost, LedgerError):
+                raise self._lost
+            if self._lost is not None:
+                raise LedgerError("what was known could not be written to the ledger") from self._lost
+            self._waiting.append(piece)
+            leads, self._is_busy = not self._is_busy, True
+        return leads
 
     @property
     def waiting(self) -> int:
@@ -161,22 +192,45 @@ class GroupWriter:
         self._db.close()
 
     def _lead(self, own: _Piece) -> None:
-        """Commit a batch, whose first piece is the caller's, and let the next thread in line go on."""
+        """Commit a batch with the caller's piece in it, let the next thread in line go on, and tell of the rest."""
+        behind, goes_on = list[_Piece](), True
+        while goes_on:
+            batch, goes_on = self._lead_once(own)
+            behind += [piece for piece in batch if piece.then is not None]
+        for piece in behind:
+            if piece.failure is None and piece.then is not None:
+                piece.then(piece.result)
+
+    def _lead_once(self, own: _Piece) -> tuple[list[_Piece], bool]:
+        """Commit one batch; return it, and whether what is left is for the same thread: nobody waits for it."""
+        batch, has_own, is_whole = list[_Piece](), own.is_done, False
         with self._lock:
-            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            while self._waiting and (len(batch) < BATCH or not has_own):
+                batch.append(self._waiting.popleft())
+                has_own = has_own or batch[-1] is own
         try:
             self._commit(batch)
+            is_whole = True
         finally:
             with self._lock:
+                following = next((piece for piece in self._waiting if piece.then is None), None)
+                if following is None and not is_whole:
+                    batch += self._waiting
+                    self._waiting.clear()
+                    _settle(batch, LedgerError(_BROKEN_OFF))
+                for piece in batch:
+                    if piece.then is not None and piece.failure is not None:
+                        self._lost = piece.failure
                 self._is_busy = bool(self._waiting)
-                following = self._waiting[0] if self._waiting else None
-                if following is None:
+                goes_on = self._is_busy and following is None
+                if not self._is_busy:
                     self._idle.notify_all()
             for piece in batch:
                 if piece is not own:
                     piece.wake()
             if following is not None:
                 following.wake()
+        return batch, goes_on
 
     def _commit(self, batch: list[_Piece]) -> None:
         try:
@@ -190,7 +244,7 @@ class GroupWriter:
             _settle(batch, unusable(error))
         except BaseException:
             # Only an interrupt of the thread comes here; the others must not wait for ever.
-            _settle(batch, LedgerError("a write to the ledger was broken off"))
+            _settle(batch, LedgerError(_BROKEN_OFF))
             raise
         else:
             _settle(batch, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from random import random
 from typing import Protocol
 
@@ -213,10 +214,18 @@ class Submission:
         now = self._now()
         track_at = now + int(self._sending.poll_seconds * 1000)
         if outcome.kind is Kind.ACCEPTED:
-            after = self._ledger.attempts.accept(attempt, row, outcome, at=now, track_at=track_at)
-        else:
-            refusal = self._refusal(row, outcome)
-            after = self._ledger.attempts.finish(attempt.n, outcome, at=now, refusal=refusal, track_at=track_at)
+            self._ledger.attempts.accept(
+                attempt, row, outcome, at=now, track_at=track_at, then=partial(self._tell, attempt, outcome)
+            )
+            return
+        refusal = self._refusal(row, outcome)
+        after = self._ledger.attempts.finish(attempt.n, outcome, at=now, refusal=refusal, track_at=track_at)
+        self._tell(attempt, outcome, after)
+        if closed is Why.EQUAL_REFUSALS:
+            self._take_back(row)
+
+    def _tell(self, attempt: AttemptRow, outcome: Outcome, row: RecordingRow) -> None:
+        """Count and log what a request came to; `row` is as it is since."""
         self._meters.attempted(outcome, row, at=self._now())
         level = log.info if outcome.kind is Kind.ACCEPTED else log.warning
         level(
@@ -227,10 +236,8 @@ class Submission:
             outcome=outcome.kind.value,
             cause=outcome.cause.value,
             status=outcome.status,
-            state=after.state.value,
+            state=row.state.value,
         )
-        if closed is Why.EQUAL_REFUSALS:
-            self._take_back(row)
 
     def _refusal(self, row: RecordingRow, outcome: Outcome) -> Refusal:
         """Decide when a recording goes again whose request created nothing, or that it does not.

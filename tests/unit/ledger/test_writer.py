@@ -5,11 +5,12 @@ from __future__ import annotations
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
 from tests.unit.ledger.kit import Kit
-from uploader.errors import LedgerError, RowMoved
+from uploader.errors import LedgerError, LedgerFull, RowMoved
 from uploader.ledger.connection import connect
 from uploader.ledger.writer import BATCH, DirectWriter, GroupWriter, _Piece
 
@@ -83,6 +84,110 @@ def test_what_waits_while_a_commit_runs_is_committed_together(group, path):
             one.result(10)
     assert len(rows(path)) == 20
     assert sum(statement.startswith("BEGIN") for statement in commits) == 1
+
+
+def test_what_is_written_behind_is_on_disk_at_once_when_nobody_else_writes(writer, path):
+    told = []
+    writer.write_behind(insert("a"), told.append)
+    assert (told, rows(path)) == ([1], ["a"])
+
+
+@contextmanager
+def long_write(group):
+    """While this lasts another thread is writing."""
+    running, go = threading.Event(), threading.Event()
+
+    def work(_db):
+        running.set()
+        assert go.wait(10)
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(group.write, work)
+        assert running.wait(10)
+        try:
+            yield
+        finally:
+            go.set()
+            done.result(10)
+
+
+def test_what_is_written_behind_waits_for_no_commit_of_others_and_is_done_by_who_committed(group, path):
+    told = []
+    with long_write(group):
+        for n in range(BATCH + 5):
+            group.write_behind(insert(str(n)), told.append)
+        assert (told, rows(path)) == ([], [])
+    assert rows(path) == [str(n) for n in range(BATCH + 5)]
+    assert told == list(range(1, BATCH + 6))
+
+
+def test_who_waits_comes_after_what_is_written_behind_before_it(group, path):
+    with ThreadPoolExecutor(1) as pool, long_write(group):
+        for _ in range(BATCH + 5):
+            group.write_behind(insert("behind"), lambda _: None)
+        waiting = pool.submit(group.write, insert("waits"))
+        while group.waiting < BATCH + 6:
+            pass
+    assert waiting.result(10) == BATCH + 6
+    assert rows(path) == ["behind"] * (BATCH + 5) + ["waits"]
+
+
+def test_what_is_written_behind_is_on_disk_before_it_closes(group, path):
+    with ThreadPoolExecutor(1) as pool:
+        with long_write(group):
+            group.write_behind(insert("a"), lambda _: None)
+            closing = pool.submit(group.close)
+        closing.result(10)
+    assert rows(path) == ["a"]
+    with pytest.raises(LedgerError):
+        group.write_behind(insert("b"), lambda _: None)
+
+
+def test_threads_that_write_both_ways_lose_nothing_and_stand_still_never(group, path):
+    """However they meet: somebody commits what nobody waits for."""
+    told = []
+
+    def both(n):
+        group.write_behind(insert(f"behind {n}"), told.append)
+        if n % 3:
+            group.write(insert(f"waits {n}"))
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(both, range(600)))
+    group.close()
+    assert sorted(rows(path)) == sorted(
+        [f"behind {n}" for n in range(600)] + [f"waits {n}" for n in range(600) if n % 3]
+    )
+    assert len(told) == 600
+
+
+def test_what_nobody_waited_for_and_failed_ends_all_writing(group, path):
+    def fail(_db):
+        raise ValueError("x")
+
+    told = []
+    with long_write(group):
+        group.write_behind(fail, told.append)
+        group.write_behind(insert("a"), told.append)
+    assert (told, rows(path)) == ([1], ["a"])
+    for write in (lambda: group.write(insert("b")), lambda: group.write_behind(insert("b"), told.append)):
+        with pytest.raises(LedgerError, match="could not be written"):
+            write()
+    assert rows(path) == ["a"]
+
+
+def test_a_full_disk_is_told_to_the_next_who_writes_as_what_it_is(group, path):
+    group._reserve.unlink()
+    limit_pages(group, path, 2)
+    with long_write(group):
+        group.write_behind(fat, lambda _: pytest.fail("it was not written"))
+    with pytest.raises(LedgerFull):
+        group.write(insert("b"))
+
+
+def test_who_writes_behind_and_commits_it_himself_hears_of_its_failure(writer):
+    with pytest.raises(ValueError, match="x"):
+        writer.write_behind(lambda _: (_ for _ in ()).throw(ValueError("x")), lambda _: None)
 
 
 def test_more_than_a_batch_is_written_in_several_commits(group, path):

@@ -219,6 +219,13 @@ class Telling:
         self._story.append("write")
         return result
 
+    def write_behind(self, work: Any, then: Any) -> None:
+        def told(result: Any) -> None:
+            self._story.append("write")
+            then(result)
+
+        self._writer.write_behind(work, told)
+
     def close(self) -> None:
         self._writer.close()
 

@@ -94,6 +94,11 @@ class Ledger:
         _prepare(path, quick_check=False)
         return cls(path, writer=DirectWriter(path), role=None)
 
+    def when_lost(self, tell: Callable[[Exception], object]) -> None:
+        """Let `tell` hear of an acceptance that could not be written after its sender had gone on."""
+        if isinstance(self._writer, GroupWriter):
+            self._writer.when_lost = tell
+
     def is_sender_running(self) -> bool:
         """Say whether a process holds the role of sender."""
         return SenderRole(self.path).is_held()

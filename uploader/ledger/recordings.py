@@ -217,6 +217,16 @@ class Recordings:
             lambda db: changes.change(db, row, claim=row.claimed, claimed=None, due_at=due_at, **values), redoable=True
         )
 
+    def hand_back(self, rows: Sequence[RecordingRow], *, at: int) -> None:
+        """Give claimed rows back, to be claimed again at once; one that moved meanwhile is left alone."""
+
+        def work(db: Database) -> None:
+            for row in rows:
+                with suppress(RowMoved):
+                    changes.change(db, row, claim=row.claimed, claimed=None, due_at=at)
+
+        self._writer.write(work, redoable=True)
+
     def write(self, work: Callable[[Database], Any]) -> Any:
         """Run several changes as one transaction."""
         return self._writer.write(work)

@@ -40,8 +40,7 @@ class Writer(Protocol):
     def write_behind(self, work: Work[T], then: Callable[[T], object]) -> None:
         """Run `work` in the next commit, without waiting when one is under way; `then` is told its result.
 
-        For what would be found out anew after a crash. It must not fail of itself: when it does, every
-        later write is refused.
+        For what would be found out anew after a crash. When others commit it, nobody waits for its failure.
         """
 
     def close(self) -> None:
@@ -108,6 +107,12 @@ class _Piece:
             raise self.failure
         return self.result
 
+    def tell(self) -> None:
+        """Tell its outcome to whom it may concern, or raise what it raised."""
+        result = self.outcome()
+        if self.then is not None:
+            self.then(result)
+
 
 class CommitMeters:
     """What the commits of one writer come to."""
@@ -141,8 +146,8 @@ class GroupWriter:
         self._waiting: deque[_Piece] = deque()
         self._is_busy = False
         self._is_closed = False
-        self._lost: BaseException | None = None
-        """What failed that nobody waited for."""
+        self.when_lost: Callable[[Exception], object] = _ignore
+        """Told of a failure of what was written behind, or of who is told its result, in whichever thread."""
         self._idle = threading.Condition(self._lock)
         self._lasting = True
         self.meters = CommitMeters()
@@ -164,17 +169,13 @@ class GroupWriter:
         piece = _Piece(work, redoable=False, then=then)
         if self._line_up(piece):
             self._lead(piece)
-            piece.outcome()
+            piece.tell()
 
     def _line_up(self, piece: _Piece) -> bool:
         """Let it be committed; say whether that is for the calling thread to do."""
         with self._lock:
             if self._is_closed:
                 raise LedgerError("the ledger is closed")
-            if isinstance(self._lost, LedgerError):
-                raise self._lost
-            if self._lost is not None:
-                raise LedgerError("what was known could not be written to the ledger") from self._lost
             self._waiting.append(piece)
             leads, self._is_busy = not self._is_busy, True
         return leads
@@ -196,10 +197,12 @@ class GroupWriter:
         behind, goes_on = list[_Piece](), True
         while goes_on:
             batch, goes_on = self._lead_once(own)
-            behind += [piece for piece in batch if piece.then is not None]
+            behind += [piece for piece in batch if piece is not own and piece.then is not None]
         for piece in behind:
-            if piece.failure is None and piece.then is not None:
-                piece.then(piece.result)
+            try:
+                piece.tell()
+            except Exception as error:  # noqa: BLE001 (not this thread's: it has its own result to go on with)
+                self.when_lost(error)
 
     def _lead_once(self, own: _Piece) -> tuple[list[_Piece], bool]:
         """Commit one batch; return it, and whether what is left is for the same thread: nobody waits for it."""
@@ -217,10 +220,7 @@ class GroupWriter:
                 if following is None and not is_whole:
                     batch += self._waiting
                     self._waiting.clear()
-                    _settle(batch, LedgerError(_BROKEN_OFF))
-                for piece in batch:
-                    if piece.then is not None and piece.failure is not None:
-                        self._lost = piece.failure
+                _settle([piece for piece in batch if not piece.is_done], LedgerError(_BROKEN_OFF))
                 self._is_busy = bool(self._waiting)
                 goes_on = self._is_busy and following is None
                 if not self._is_busy:
@@ -318,6 +318,10 @@ class GroupWriter:
         except OSError:
             return False
         return True
+
+
+def _ignore(_error: Exception) -> None:
+    """Leave it at that."""
 
 
 def _settle(batch: list[_Piece], failure: LedgerError | None) -> None:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 import structlog
 
 from uploader.domain.recording import State
-from uploader.errors import RowMoved
 from uploader.ledger.ledger import Ledger
 from uploader.ledger.recordings import BACK_FILL, LIVE
 from uploader.ledger.rows import RecordingRow, to_ms
@@ -205,13 +204,11 @@ class Dispatcher:
 
     def _hand_back(self) -> None:
         """Release claimed rows that no worker has begun, and the places taken for them."""
-        for parcel in self._unbegun():
+        unbegun = list(self._unbegun())
+        for parcel in unbegun:
             self._line.give_back(parcel.admission)
-            try:
-                if parcel.row is not None:
-                    self._ledger.recordings.release(parcel.row, due_at=to_ms(self._clock.now()))
-            except RowMoved:
-                log.debug("recording.moved", id=parcel.row.id if parcel.row else "")
+        if rows := [parcel.row for parcel in unbegun if parcel.row is not None]:
+            self._ledger.recordings.hand_back(rows, at=to_ms(self._clock.now()))
 
     def _tell_to_end(self) -> None:
         for _ in self._unbegun():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -28,6 +30,8 @@ KEY_LIFE = timedelta(days=30)
 _HOUR = 3600.0
 _MINUTE = 60.0
 _STALE_SECONDS = 60.0
+_CYCLES = (700, 10, 10)
+"""How many objects come before a search for cycles: Python's own numbers."""
 
 
 class Server(Protocol):
@@ -91,6 +95,9 @@ class Engine:
     def start(self) -> None:
         """Sweep what an earlier process left, then start servers and threads. Raises UsageError for a port."""
         parts = self._parts
+        # Loading is over: a cycle may hold 16 MiB of a copy that failed, and must not wait for many more.
+        gc.set_threshold(*_CYCLES)
+        parts.ledger.when_lost(partial(self._supervisor.fail, "ledger"))
         caught = parts.ledger.attempts.sweep(at=to_ms(parts.clock.now()), doubt=parts.ledger.doubt)
         if caught:
             log.warning("start.outcomes_unknown", count=caught)

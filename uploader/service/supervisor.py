@@ -53,19 +53,22 @@ class Supervisor:
     def _guarded(self, name: str, target: Callable[[], None]) -> None:
         try:
             target()
-        except Exception as error:
-            if self.failure is None:
-                self.failure = error
-            known = isinstance(error, UploaderError)
-            log.error("thread.died", thread=name, error=type(error).__name__)  # noqa: TRY400 (no trace for known ones)
-            if not known:
-                log.exception("thread.trace", thread=name)
-            self.stop.set()
+        except Exception as error:  # noqa: BLE001 (it ends all)
+            self.fail(name, error)
         else:
             if not self.stop.is_set():
                 # No loop of ours ends by itself: something is wrong that did not raise.
                 self.failure = self.failure or RuntimeError(f"the thread {name} ended by itself")
                 self.stop.set()
+
+    def fail(self, name: str, error: Exception) -> None:
+        """Stop all for what went wrong in a thread of that name, or on its behalf."""
+        if self.failure is None:
+            self.failure = error
+        log.error("thread.died", thread=name, error=type(error).__name__)
+        if not isinstance(error, UploaderError):
+            log.error("thread.trace", thread=name, exc_info=error)
+        self.stop.set()
 
     def end(self, *, wake: Iterable[Callable[[], None]], cut: Callable[[], None], grace_seconds: float) -> bool:
         """Stop every thread: those that wait are woken, steps under way may finish within the grace.

@@ -161,33 +161,50 @@ def test_threads_that_write_both_ways_lose_nothing_and_stand_still_never(group, 
     assert len(told) == 600
 
 
-def test_what_nobody_waited_for_and_failed_ends_all_writing(group, path):
-    def fail(_db):
-        raise ValueError("x")
+def fail(_):
+    raise ValueError("x")
 
-    told = []
-    with long_write(group):
+
+def test_what_nobody_waited_for_and_failed_is_told_and_takes_nothing_with_it(group, path):
+    told, lost = [], []
+    group.when_lost = lost.append
+    with ThreadPoolExecutor(1) as pool, long_write(group):
         group.write_behind(fail, told.append)
-        group.write_behind(insert("a"), told.append)
-    assert (told, rows(path)) == ([1], ["a"])
-    for write in (lambda: group.write(insert("b")), lambda: group.write_behind(insert("b"), told.append)):
-        with pytest.raises(LedgerError, match="could not be written"):
-            write()
-    assert rows(path) == ["a"]
+        group.write_behind(insert("a"), fail)
+        group.write_behind(insert("b"), told.append)
+        waiting = pool.submit(group.write, insert("waits"))
+        while group.waiting < 4:
+            pass
+    assert waiting.result(10) == 3
+    assert (told, rows(path)) == ([2], ["a", "b", "waits"])
+    assert [str(error) for error in lost] == ["x", "x"]
 
 
-def test_a_full_disk_is_told_to_the_next_who_writes_as_what_it_is(group, path):
+def test_a_full_disk_that_nobody_waited_for_is_told_as_what_it_is(group, path):
+    lost = []
+    group.when_lost = lost.append
     group._reserve.unlink()
     limit_pages(group, path, 2)
     with long_write(group):
         group.write_behind(fat, lambda _: pytest.fail("it was not written"))
-    with pytest.raises(LedgerFull):
-        group.write(insert("b"))
+    assert [type(error) for error in lost] == [LedgerFull]
+    group.write(lambda db: db.execute("PRAGMA max_page_count = 100000").fetchone())
+    group.write(insert("after"))
+    assert rows(path) == ["after"]
 
 
-def test_who_writes_behind_and_commits_it_himself_hears_of_its_failure(writer):
+def test_the_sender_s_ledger_tells_of_what_was_lost(sender: Kit):
+    lost = []
+    sender.ledger.when_lost(lost.append)
+    with long_write(sender.ledger._writer):
+        sender.ledger._writer.write_behind(fail, lambda _: None)
+    assert [str(error) for error in lost] == ["x"]
+
+
+@pytest.mark.parametrize(("work", "then"), [(fail, lambda _: None), (insert("a"), fail)])
+def test_who_writes_behind_and_commits_it_himself_hears_of_its_failure(writer, work, then):
     with pytest.raises(ValueError, match="x"):
-        writer.write_behind(lambda _: (_ for _ in ()).throw(ValueError("x")), lambda _: None)
+        writer.write_behind(work, then)
 
 
 def test_more_than_a_batch_is_written_in_several_commits(group, path):

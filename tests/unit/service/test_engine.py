@@ -13,7 +13,7 @@ from tests.unit.pipeline.bench import call
 from tests.unit.service.bench import ServiceBench
 from uploader.domain.gates import GateName, Why
 from uploader.domain.recording import State
-from uploader.errors import LedgerError, UsageError
+from uploader.errors import LedgerError, LedgerFull, UsageError
 from uploader.service import engine
 from uploader.service.engine import Engine, Parts
 
@@ -139,6 +139,17 @@ def test_a_thread_that_dies_ends_the_engine_and_it_is_known_of_what(works):
     assert str(one.engine.failure) == "a bug"
     assert one.note("clean") == "0"
     assert one.story[-2:] == ["ledger closed", "clients closed"]
+
+
+def test_an_acceptance_that_is_lost_after_its_sender_has_gone_on_ends_the_engine(works):
+    one, tellers = works(), []
+    one.ledger.when_lost = tellers.append
+    one.engine.start()
+    (tell,) = tellers
+    tell(LedgerFull("the ledger's disk is full"))
+    assert one.bench.stop.is_set()
+    one.engine.end()
+    assert isinstance(one.engine.failure, LedgerFull)
 
 
 def test_a_port_that_is_taken_ends_it_with_everything_closed(works):

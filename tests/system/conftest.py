@@ -111,7 +111,8 @@ class Sandbox:
     def start(self, *options: str, port: int = 0) -> None:
         """Start it; a second start takes up the books of the first."""
         command = [sys.executable, "-m", "uploader", "sandbox", "--json", "--port", str(port)]
-        command += ["--dir", str(self.directory), *(options or self._options)]
+        # The program may be started anew while a recording is to be fetched, and that takes as long as it takes.
+        command += ["--dir", str(self.directory), "--fetch-retries", "30", *(options or self._options)]
         errors = (self.directory / "sandbox.err").open("ab")
         with errors:
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, cwd=REPOSITORY)

@@ -97,16 +97,16 @@ class Recordings:
     ) -> int | None:
         """Return when the next recording in `states` is due, in milliseconds; lanes in `without` do not count."""
         only = "" if import_n is None else f" AND import_n = {int(import_n)}"
+        queues = [(state.value, lane) for lane, state in _queues(states) if lane not in without]
+        if not queues:
+            return None
+        first = f"SELECT min(due_at) AS due FROM recording WHERE state = ? AND lane = ? AND due_at IS NOT NULL{only}"
         with self._readers.lend() as db:
-            found = [
-                db.execute(
-                    f"SELECT min(due_at) FROM recording WHERE state = ? AND lane = ? AND due_at IS NOT NULL{only}",
-                    (state.value, lane),
-                ).fetchone()[0]
-                for lane, state in _queues(states)
-                if lane not in without
-            ]
-        return min((due for due in found if due is not None), default=None)
+            found = db.execute(
+                f"SELECT min(due) FROM ({' UNION ALL '.join([first] * len(queues))})",
+                tuple(itertools.chain.from_iterable(queues)),
+            ).fetchone()[0]
+        return None if found is None else int(found)
 
     def is_back_fill_ahead(self, *, now: int, limit: int) -> bool:
         """Say whether at least `limit` recordings of the back-fill are staged and due."""

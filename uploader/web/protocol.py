@@ -14,14 +14,14 @@ from uvicorn.server import Server, ServerState
 from uploader.platform.meters import Counts
 from uploader.web.peer import Peer
 
-_ROUND_SECONDS = 1.0
+_ROUND_SECONDS = 5.0
 _LAST_MOMENT_SECONDS = 0.1
 BUSY, FLOOD, SLOW = "busy", "flood", "slow"
 """Why a client was not served: answered 503, dropped at once, or dropped without the head of a request."""
 
 
 class CalmServer(Server):
-    """uvicorn's server, which comes round once a second instead of ten times. Setting `ending` ends the wait."""
+    """uvicorn's server, which comes round every few seconds, not ten times in one. Setting `ending` ends the wait."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)

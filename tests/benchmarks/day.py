@@ -308,8 +308,9 @@ class _Day:
     def _resources(self) -> list[Figure]:
         sent = len(self._recorder.expected) + len(self._archived)
         samples, cpu = self._sampler.samples, 1000 * self._sampler.cpu_seconds
-        # in a short life caches still fill and pools still open connections
-        rise = {"mib": 6, "descriptors": 4} if self._seconds >= HOUR_SECONDS / 5 else {"mib": 12, "descriptors": 20}
+        # A burst may open a connection to the store for each of the eight workers, which the pool then keeps.
+        # In a short life caches still fill, too, and all pools open.
+        rise = {"mib": 6, "descriptors": 8} if self._seconds >= HOUR_SECONDS / 5 else {"mib": 12, "descriptors": 20}
         return [
             *steadiness(self._sampler, **rise),
             Figure(what="largest write-ahead log", value=max(one.wal_mib for one in samples), unit="MiB", bar="<= 16"),

@@ -125,7 +125,7 @@ class Years:
             row, Event.STAGED, at=row.discovered_at + 450, staged=STAGED, claimed=row.claimed
         )
 
-    def send(self, row: RecordingRow) -> RecordingRow:
+    def send(self, row: RecordingRow) -> None:
         """Take a claimed row the whole way, as the daemon does with what needs no upload."""
         identity, contents = understood(row)
         onward = Onward(staged=STAGED, day="2026-11-20")
@@ -133,7 +133,9 @@ class Years:
         if not isinstance(after.begun, AttemptRow):
             raise RuntimeError(f"recording {row.n} meets an obstacle")
         at = after.begun.started_at + 180
-        return self.ledger.attempts.accept(after.begun, after.row, _accepted(row, at), at=at, track_at=at + 300_000)
+        self.ledger.attempts.accept(
+            after.begun, after.row, _accepted(row, at), at=at, track_at=at + 300_000, then=lambda _: None
+        )
 
     def send_all(self, *, together: int = 64) -> None:
         """Send whatever is due."""

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.benchmarks import day, report
+from tests.benchmarks import day, ledger, report
 from tests.benchmarks.__main__ import MEASUREMENTS, main
 from tests.benchmarks.figures import Figure, Result, bar_of, met
 from tests.benchmarks.machine import machine
@@ -45,6 +45,13 @@ def test_a_measurement_reports_its_figures_and_the_machine_as_one_line_of_json()
     assert {figure["bar"] for figure in drop["figures"]} == {"", "<= 25", "<= 100", "<= 150"}
     assert all(0 < figure["value"] < 30_000 for figure in drop["figures"])
     assert all(series["y"] for series in drop["series"])
+
+
+def test_a_ledger_of_years_is_made_and_every_query_of_it_is_measured():
+    found = ledger.measure(0.0005)
+    figures = {figure.what.partition(":")[0]: figure.value for figure in found.figures}
+    assert any(what.startswith("longest of ") for what in figures)
+    assert 0 < figures["the same less twice the path"] < 5000
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are(capsys):

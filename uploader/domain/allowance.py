@@ -92,5 +92,6 @@ def _whole(value: object) -> int | None:
 
 
 def _positive(value: object) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and 0 < value < LARGEST else None  # type: ignore[operator,arg-type]
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if 0 < value < LARGEST else None

@@ -146,7 +146,7 @@ class GroupWriter:
         self._waiting: deque[_Piece] = deque()
         self._is_busy = False
         self._is_closed = False
-        self.when_lost: Callable[[Exception], object] = _ignore
+        self.when_lost: Callable[[Exception], object] = _raise
         """Told of a failure of what was written behind, or of who is told its result, in whichever thread."""
         self._idle = threading.Condition(self._lock)
         self._lasting = True
@@ -320,8 +320,9 @@ class GroupWriter:
         return True
 
 
-def _ignore(_error: Exception) -> None:
-    """Leave it at that."""
+def _raise(error: Exception) -> None:
+    """Let the thread hear of it that came to know, for want of somebody else."""
+    raise error
 
 
 def _settle(batch: list[_Piece], failure: LedgerError | None) -> None:

@@ -9,6 +9,7 @@ from uploader.domain.lifecycle import Event
 from uploader.domain.outcome import Cause
 from uploader.domain.reasons import Reason
 from uploader.domain.recording import State
+from uploader.errors import LedgerError
 from uploader.ledger.discovery import Seen
 from uploader.ledger.entries import GONE
 from uploader.ledger.recordings import PARKED
@@ -237,10 +238,14 @@ def test_one_source_does_not_see_the_entries_of_another(kit):
 
 def test_a_transaction_that_fails_writes_nothing_of_a_directory(kit):
     kit.record(b"a.wav")
-    kit.force("DELETE FROM source WHERE name = 'hq'")
-    with pytest.raises(Exception):  # noqa: B017 (whatever it is, nothing is half written)
+    kit.force(
+        "CREATE TRIGGER refuse BEFORE INSERT ON entry WHEN NEW.name = CAST('b.json' AS BLOB) "
+        "BEGIN SELECT RAISE(ABORT, 'refused'); END"
+    )
+    with pytest.raises(LedgerError):
         kit.record(b"b.wav", sidecars=(b"b.json",))
     assert set(entries(kit)) == {b"a.wav"}
+    assert kit.ask("SELECT count(*) FROM recording") == [(1,)]
 
 
 def test_a_source_that_got_another_name_keeps_what_waits_in_it(kit):

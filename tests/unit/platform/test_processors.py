@@ -6,12 +6,17 @@ import os
 
 import pytest
 
+from tests.conftest import missing
 from uploader.platform.processors import Processors
 
-needs_two = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this process may use one processor only")
+
+@pytest.fixture
+def two_processors():
+    if len(os.sched_getaffinity(0)) < 2:
+        missing("this process may use one processor only")
 
 
-@needs_two
+@pytest.mark.usefixtures("two_processors")
 def test_those_that_gather_share_one_processor_and_spread_out_for_what_takes_long():
     before, processors = os.sched_getaffinity(0), Processors()
     with processors.gathered():

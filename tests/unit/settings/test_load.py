@@ -144,7 +144,7 @@ def test_a_secret_inside_a_file_that_others_can_read_is_warned_of(write, good, m
 def test_settings_cannot_be_changed(write, good):
     settings = load(write(good), environ={}, need_secrets=False).settings
     with pytest.raises(ValidationError):
-        settings.run.workers = 9  # type: ignore[misc]
+        settings.run.workers = 9
     assert isinstance(settings, Settings)
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import Enum, auto
 from functools import partial
 from itertools import islice
+from typing import Any
 
 from uploader.domain.lifecycle import TRANSITIONS, Event
 from uploader.domain.reasons import REASONS, Reason
@@ -187,8 +188,8 @@ def _new_interaction(row: RecordingRow, at: int, *, is_overdue: bool) -> Work | 
     )  # fmt: skip
 
 
-def _apply(db: Database, row: RecordingRow, event: Event, at: int, **values: object) -> None:
-    apply(db, row, event, at=at, claim=ANY_CLAIM, due_at=at, **values)  # type: ignore[arg-type]
+def _apply(db: Database, row: RecordingRow, event: Event, at: int, **values: Any) -> None:
+    apply(db, row, event, at=at, claim=ANY_CLAIM, due_at=at, **values)
 
 
 def _change_each(ledger: Ledger, rows: Iterable[RecordingRow], plan: Callable[[RecordingRow], Work | str]) -> Changed:
